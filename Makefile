@@ -1,0 +1,114 @@
+# Every entry point of the project. `make` alone lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+# Where to: `local` is AWS on this machine and safe anywhere; `aws` is the account that your own AWS_PROFILE reaches.
+ENV ?= dev
+TARGET ?= local
+export ENV VERSION
+
+# ---- where things are ------------------------------------------------------------------------------------------------
+export PATH := $(CURDIR)/.venv/dev/bin:$(CURDIR)/.venv/uv/bin:$(PATH)
+export PYTHONPATH := $(CURDIR)/scripts:$(CURDIR)/lambdas/layers/common/python
+export LOCALAWS_HOME ?= $(CURDIR)/.local
+export LOCALAWS_PORT ?= 4566
+export LOCALAWS_GLUE_PYTHON := $(CURDIR)/.venv/glue/bin/python
+export LOCALAWS_LAMBDA_PYTHON := $(CURDIR)/.venv/lambda/bin/python
+
+LOCALAWS := PYTHONPATH=$(CURDIR) $(CURDIR)/.venv/localaws/bin/python -m localaws
+
+ENVIRONMENTS := dev qa staging prod
+ifeq ($(filter $(ENV),$(ENVIRONMENTS)),)
+  $(error ENV=$(ENV) is not an environment; choose one of: $(ENVIRONMENTS))
+endif
+
+# Local AWS is an AWS profile like any other, so nothing below this line knows the target. The caller's own AWS
+# settings are hidden from it: a stray AWS_ENDPOINT_URL or key must not send a local deploy elsewhere.
+ifeq ($(TARGET),local)
+  export AWS_CONFIG_FILE := $(LOCALAWS_HOME)/aws/config
+  export AWS_SHARED_CREDENTIALS_FILE := $(LOCALAWS_HOME)/aws/credentials
+  export AWS_PROFILE := $(ENV)
+  unexport AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN AWS_SECURITY_TOKEN AWS_DEFAULT_PROFILE
+  unexport AWS_ENDPOINT_URL AWS_IGNORE_CONFIGURED_ENDPOINT_URLS AWS_REGION AWS_DEFAULT_REGION AWS_CA_BUNDLE
+  export NO_PROXY := 127.0.0.1
+  UP := up
+else ifeq ($(TARGET),aws)
+  UP :=
+else
+  $(error TARGET=$(TARGET) is neither local nor aws)
+endif
+
+.PHONY: help setup lock demo up down reset build deploy smoke status feed query config test unit integration e2e lint format
+
+help: ## List the commands
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+# ---- set-up ----------------------------------------------------------------------------------------------------------
+setup: ## Install the hash-locked tools into .venv (a second run does nothing)
+	@scripts/setup.sh
+
+lock: ## Resolve requirements/*.in anew into hashed requirements/*.txt
+	@scripts/setup.sh --lock
+
+# ---- local AWS -------------------------------------------------------------------------------------------------------
+up: setup ## Start local AWS
+	@LOCALAWS_PROFILES="$$(python -m ops.config accounts)" $(LOCALAWS) up
+
+down: ## Stop local AWS; its state is kept
+	@$(LOCALAWS) down
+
+reset: ## Wipe local AWS
+	@$(LOCALAWS) reset
+
+# ---- release ---------------------------------------------------------------------------------------------------------
+build: setup ## Build build/<version>/ and its manifest [VERSION=]
+	@scripts/build.sh
+
+deploy: setup $(UP) ## Deploy a release: ENV=dev|qa|staging|prod [VERSION=] [TARGET=aws]
+	@scripts/deploy.sh --env $(ENV)
+
+smoke: setup $(UP) ## Prove that what is live in ENV loads rows
+	@scripts/smoke_test.sh --env $(ENV)
+
+# ---- data ------------------------------------------------------------------------------------------------------------
+demo: ENV := dev
+demo: setup up ## From a bare clone: deploy to dev and load seven days of real purchases
+	@$(MAKE) deploy ENV=dev
+	@python -m ops.demo --env dev
+
+feed: setup $(UP) ## Put a file in the inbox and follow it to its end: ENV= FILE= [DATASET=]
+	@python -m ops.feed --env $(ENV)
+
+query: setup $(UP) ## Rows from the warehouse as CSV: ENV= SQL="select ..."
+	@python -m ops.query --env $(ENV)
+
+status: setup $(UP) ## What is live in ENV, its last runs and its alarms
+	@python -m ops.status --env $(ENV)
+
+config: setup ## The merged configuration of ENV and where each value comes from [SET="a.b=c ..."]
+	@python -m ops.config show --env $(ENV) $(foreach value,$(SET),--set $(value))
+
+# ---- checks ----------------------------------------------------------------------------------------------------------
+test: setup unit integration e2e ## All tests
+
+unit: setup ## Unit tests: seconds, no server
+	@python -m pytest -n 2 tests/unit glue-jobs/tests lambdas \
+	  --cov --cov-report=term-missing:skip-covered --cov-fail-under=90
+	bats tests/unit
+
+integration: setup ## Each component against local AWS
+	@python -m pytest -n 2 --dist loadfile tests/integration
+
+e2e: setup ## Deploy and prove rows in the warehouse
+	@python -m pytest tests/e2e
+
+lint: setup ## black, pylint, shellcheck, shfmt, cfn-lint, state machine and policy checks
+	@scripts/lint.sh
+
+format: setup ## Format Python and shell in place
+	@black --quiet .
+	shfmt -w -i 2 -ci scripts

@@ -1,0 +1,67 @@
+# What the release scripts share: where things are, how they speak, how they fail. Sourced, never run.
+# shellcheck shell=bash
+
+REPOSITORY="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
+readonly REPOSITORY
+readonly ENVIRONMENTS=(dev qa staging prod)
+
+# A failing command inside $(...) fails the script too.
+shopt -s inherit_errexit
+
+# Scripts work from any folder, with or without make, and with the locked tools only.
+export PATH="$REPOSITORY/.venv/dev/bin:$REPOSITORY/.venv/uv/bin:$PATH"
+export PYTHONPATH="$REPOSITORY/scripts:$REPOSITORY/lambdas/layers/common/python"
+
+# Arguments: message...  Outputs: the message on stderr; results alone go to stdout.
+log() {
+  printf '%s\n' "$*" >&2
+}
+
+# Arguments: message...  Exits 1.
+die() {
+  log "${0##*/}: $*"
+  exit 1
+}
+
+# Arguments: message...  Exits 2, as commands do that were called wrongly. Needs the script's function usage.
+usage_error() {
+  log "${0##*/}: $*"
+  usage >&2
+  exit 2
+}
+
+# Arguments: option, value. A value that is missing or looks like the next option is a usage error.
+require_value() {
+  [[ -n "${2:-}" && "$2" != --* ]] || usage_error "$1 needs a value"
+}
+
+# Arguments: environment.
+require_environment() {
+  local known
+  for known in "${ENVIRONMENTS[@]}"; do
+    [[ "$1" == "$known" ]] && return
+  done
+  usage_error "--env '$1' is not an environment; choose one of: ${ENVIRONMENTS[*]}"
+}
+
+# Arguments: version. It becomes a folder, a key prefix and part of names.
+require_version_name() {
+  [[ "$1" =~ ^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$ ]] ||
+    usage_error "version '$1' must be 1 to 64 letters, digits, dots, hyphens or underscores"
+}
+
+require_tools() {
+  [[ -x "$REPOSITORY/.venv/dev/bin/aws" ]] || die "the locked tools are not installed; run: make setup"
+}
+
+# Waits for background jobs and fails if any failed; a bare `wait` forgets their exit codes.
+# Arguments: process id...
+wait_all() {
+  local pid failed=0
+  for pid in "$@"; do
+    wait "$pid" || failed=1
+  done
+  return "$failed"
+}
+
+require_tools

@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# Runs every linter over the tree and reports them all, not only the first that fails.
+set -euo pipefail
+
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+usage() {
+  cat <<'USAGE'
+Usage: scripts/lint.sh
+
+black, pylint, shellcheck, shfmt, cfn-lint, state machine and policy checks over the files git knows.
+Exit code 1 when any of them finds something.
+USAGE
+}
+
+FAILED=()
+
+# Arguments: check's name, command...
+run() {
+  local name="$1" started=$SECONDS
+  shift
+  if "$@"; then
+    printf 'lint: %-14s ok (%d s)\n' "$name" $((SECONDS - started)) >&2
+  else
+    printf 'lint: %-14s FAILED\n' "$name" >&2
+    FAILED+=("$name")
+  fi
+}
+
+# Arguments: git pathspec...  Outputs: the tracked and new files that match, one a line.
+files() {
+  git ls-files --cached --others --exclude-standard -- "$@"
+}
+
+main() {
+  if [[ $# -gt 0 ]]; then
+    usage
+    [[ "$1" == -h || "$1" == --help ]] && return 0
+    return 2
+  fi
+  local python shell templates
+  mapfile -t python < <(files '*.py')
+  mapfile -t shell < <(files '*.sh' '.ci/run')
+  mapfile -t templates < <(files 'cloudformation/*.yaml')
+
+  run black black --check --quiet "${python[@]}"
+  run pylint pylint --score=n "${python[@]}"
+  run shellcheck shellcheck --external-sources "${shell[@]}"
+  run shfmt shfmt -d -i 2 -ci "${shell[@]}"
+  run cfn-lint cfn-lint "${templates[@]}"
+  run state-machine python -m ops.asl_check
+  run policies python -m ops.iam_check
+
+  if [[ ${#FAILED[@]} -gt 0 ]]; then
+    echo "lint: failed: ${FAILED[*]}" >&2
+    return 1
+  fi
+}
+
+main "$@"
