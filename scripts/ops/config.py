@@ -1,0 +1,374 @@
+"""Merges the configuration of one environment and says where each value comes from.
+
+Later layers win: config/common, then config/<environment>, then `--set key=value` at run time.
+Mappings are merged key by key; everything else, lists among them, is replaced whole.
+"""
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonschema import Draft202012Validator
+
+CONFIG_ROOT = Path(__file__).resolve().parents[2] / "config"
+RUNTIME = "runtime --set"
+
+# Redshift's own limits.
+MAX_VARCHAR_BYTES = 65535
+MAX_DECIMAL_DIGITS = 38
+# What the job writes beside a rejected row's own columns.
+RESERVED_NAMES = ("source_file", "row_text", "reasons")
+
+KeyPath = tuple[str | int, ...]
+
+
+class ConfigurationError(Exception):
+    """The configuration cannot be used; the message names each file, key and expectation."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """One environment's merged configuration.
+
+    `values` is plain JSON data; `origins` maps the path of each leaf to the layer that set it.
+    """
+
+    values: dict[str, Any]
+    origins: dict[KeyPath, str]
+
+    def get(self, key: str) -> Any:
+        """Returns the value at a dotted key; raises ConfigurationError with the known keys."""
+        value: Any = self.values
+        parts = key.split(".")
+        for depth, part in enumerate(parts):
+            if not isinstance(value, dict) or part not in value:
+                parent = ".".join(parts[:depth]) or "the top level"
+                known = ", ".join(value) if isinstance(value, dict) else "no keys: it is a value"
+                raise ConfigurationError(f"{key}: no such key; {parent} has {known}")
+            value = value[part]
+        return value
+
+    def stack_parameters(self, stack: str) -> dict[str, Any]:
+        """Returns a stack's template parameters, ProjectName and EnvironmentName among them."""
+        return {
+            "ProjectName": self.values["project"],
+            "EnvironmentName": self.values["environment"],
+            **self.get(f"parameters.{stack}"),
+        }
+
+
+def load_config(
+    environment: str, overrides: Iterable[str] = (), root: Path = CONFIG_ROOT
+) -> Config:
+    """Merges and validates one environment's layers; `overrides` are `dotted.key=YAML` strings.
+
+    Raises ConfigurationError with a line for every fault, not only the first.
+    """
+    known = known_environments(root)
+    if environment not in known:
+        raise ConfigurationError(
+            f"{root}: no environment {environment!r}; known are {', '.join(known) or 'none'}"
+        )
+    values: dict[str, Any] = {}
+    origins: dict[KeyPath, str] = {}
+    for layer, origin in [
+        *_folder_layers(root, "common"),
+        *_folder_layers(root, environment),
+        *((_parse_override(override), RUNTIME) for override in overrides),
+    ]:
+        values = merge(values, layer)
+        origins |= {path: origin for path, _ in leaves(layer)}
+    config = Config(values, {path: origins[path] for path, _ in leaves(values)})
+    if faults := list(dict.fromkeys(_faults(config, environment, root))):
+        raise ConfigurationError("\n".join(faults))
+    return config
+
+
+def known_environments(root: Path = CONFIG_ROOT) -> list[str]:
+    """Returns the folders beside `common` that have a settings file."""
+    return sorted({file.parent.name for file in root.glob("*/settings.yaml")} - {"common"})
+
+
+def merge(base: Any, overlay: Any) -> Any:
+    """Returns `overlay` laid over `base`: mappings merged by key, anything else replaced."""
+    if not isinstance(base, dict) or not isinstance(overlay, dict):
+        return overlay
+    return base | {key: merge(base.get(key), value) for key, value in overlay.items()}
+
+
+def leaves(value: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
+    """Yields (path, value) of each leaf: whatever is not a mapping, and empty mappings."""
+    if isinstance(value, dict) and value:
+        for key, child in value.items():
+            yield from leaves(child, (*path, key))
+    else:
+        yield path, value
+
+
+# ---- reading -------------------------------------------------------------------------------------
+
+
+class _StrictLoader(yaml.SafeLoader):  # pylint: disable=too-many-ancestors
+    """YAML as JSON knows it: no repeated keys, string keys only, dates stay strings."""
+
+    yaml_implicit_resolvers = {
+        first: [(tag, regexp) for tag, regexp in resolvers if not tag.endswith(":timestamp")]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        first_lines: dict[str, int] = {}
+        for key_node, _ in node.value:
+            key, line = key_node.value, key_node.start_mark.line + 1
+            if not key_node.tag.endswith(":str"):
+                raise ConfigurationError(f"line {line}: expected a string as key, found {key}")
+            if key in first_lines:
+                raise ConfigurationError(
+                    f"line {line}: key {key!r} repeats line {first_lines[key]}; keep one of them"
+                )
+            first_lines[key] = line
+        return super().construct_mapping(node, deep)
+
+
+def _parse_yaml(text: str, source: str) -> Any:
+    try:
+        return yaml.load(text, Loader=_StrictLoader)  # a SafeLoader
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{source}: {error}") from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        raise ConfigurationError(
+            f"{source}: line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
+        ) from error
+    except yaml.YAMLError as error:
+        raise ConfigurationError(f"{source}: {error}") from error
+
+
+def _folder_layers(root: Path, folder: str) -> Iterator[tuple[dict, str]]:
+    """Yields (values, origin) of a folder's settings and of each of its datasets."""
+    files = [path for path in (root / folder).rglob("*") if path.is_file()]
+    for file in sorted(files, key=lambda file: (len(file.parts), file)):  # settings first
+        origin = f"{root.name}/{file.relative_to(root)}"
+        is_dataset = file.parent == root / folder / "datasets" and file.suffix == ".yaml"
+        if not is_dataset and file != root / folder / "settings.yaml":
+            raise ConfigurationError(
+                f"{origin}: nothing reads this file; expected settings.yaml or datasets/<name>.yaml"
+            )
+        try:
+            values = _parse_yaml(file.read_text(encoding="utf-8"), origin)
+        except UnicodeDecodeError as error:
+            raise ConfigurationError(f"{origin}: not UTF-8: {error}") from error
+        values = {} if values is None else values
+        if not isinstance(values, dict):
+            raise ConfigurationError(f"{origin}: expected a mapping, found {_show(values)}")
+        yield ({"datasets": {file.stem: values}} if is_dataset else values), origin
+
+
+def _parse_override(override: str) -> dict:
+    key, separator, text = override.partition("=")
+    if not separator or not all(key.split(".")):
+        raise ConfigurationError(f"{RUNTIME}: expected dotted.key=value, found {_show(override)}")
+    value = _parse_yaml(text, f"{RUNTIME} {key}")
+    for part in reversed(key.split(".")):
+        value = {part: value}
+    return value
+
+
+# ---- checking ------------------------------------------------------------------------------------
+
+
+def _faults(config: Config, environment: str, root: Path) -> Iterator[str]:
+    settings = {key: value for key, value in config.values.items() if key != "datasets"}
+    yield from _schema_faults(config, settings, (), root / "schemas/settings.schema.json")
+    if settings.get("environment", environment) != environment:
+        expected = f"{environment}, as its folder is called"
+        yield _fault(config, ("environment",), expected, _show(settings["environment"]))
+    datasets = config.values.get("datasets")
+    if not isinstance(datasets, dict) or not datasets:
+        yield f"{root.name}/common/datasets: expected at least one <name>.yaml, found none"
+        return
+    for name, dataset in datasets.items():
+        path = ("datasets", name)
+        faults = list(_schema_faults(config, dataset, path, root / "schemas/dataset.schema.json"))
+        yield from faults
+        if not faults:  # the cross checks rely on what the schema guarantees
+            for key, expected, found in _dataset_faults(name, dataset):
+                yield _fault(config, (*path, *key), expected, _show(found))
+
+
+def _schema_faults(config: Config, values: Any, prefix: KeyPath, schema: Path) -> Iterator[str]:
+    validator = Draft202012Validator(json.loads(schema.read_text(encoding="utf-8")))
+    for error in validator.iter_errors(values):
+        path = (*prefix, *error.absolute_path)
+        known = error.schema.get("properties", {})
+        if error.validator == "additionalProperties":
+            for key in error.instance.keys() - known.keys():
+                expected = f"one of {', '.join(known) or 'no keys at all'}"
+                yield _fault(config, (*path, key), expected, _show(key))
+        elif error.validator == "required":
+            for key in error.validator_value:
+                if key not in error.instance:
+                    expected = known.get(key, {}).get("description", "a value")
+                    yield _fault(config, (*path, key), expected, "nothing")
+        else:
+            rule = f"{error.validator} {_show(error.validator_value)}"
+            expected = error.schema.get("description", rule)
+            yield _fault(config, path, expected, _show(error.instance))
+
+
+def _dataset_faults(name: str, dataset: dict) -> Iterator[tuple[KeyPath, str, Any]]:
+    """Yields (path, expected, found) of what a schema cannot say about one dataset."""
+    if dataset["name"] != name:
+        yield ("name",), f"{name}, as its file is called", dataset["name"]
+    try:
+        pattern = re.compile(dataset["file_pattern"])
+    except re.error as error:
+        yield ("file_pattern",), f"a regular expression ({error})", dataset["file_pattern"]
+    else:
+        if "run_date" not in pattern.groupindex:
+            yield ("file_pattern",), "the group (?P<run_date>...)", dataset["file_pattern"]
+    yield from _column_faults(dataset["columns"])
+    names = [column["name"] for column in dataset["columns"]]
+    required = [column["name"] for column in dataset["columns"] if column.get("required")]
+    for key in ("upsert_keys", "order_by"):
+        for index, column in enumerate(dataset[key]):
+            if column not in names:
+                yield (key, index), f"one of the columns {', '.join(names)}", column
+            elif key == "upsert_keys" and column not in required:
+                yield (key, index), "a column with `required: true` (NULL matches no row)", column
+
+
+def _column_faults(columns: list[dict]) -> Iterator[tuple[KeyPath, str, Any]]:
+    for index, column in enumerate(columns):
+        path = ("columns", index)
+        for key in ("source", "name"):
+            if column[key] in [earlier[key] for earlier in columns[:index]]:
+                yield (*path, key), "a name that no earlier column has", column[key]
+        if column["name"] in RESERVED_NAMES:
+            yield (*path, "name"), "a name other than the rejected rows' own", column["name"]
+        kind, *sizes = re.findall(r"\w+", column["type"])
+        if kind == "varchar" and not 1 <= int(sizes[0]) <= MAX_VARCHAR_BYTES:
+            yield (*path, "type"), f"varchar of 1 to {MAX_VARCHAR_BYTES} bytes", column["type"]
+        if kind == "decimal":
+            precision, scale = map(int, sizes)
+            if not scale <= precision or not 1 <= precision <= MAX_DECIMAL_DIGITS:
+                expected = f"decimal(p,s) with p from 1 to {MAX_DECIMAL_DIGITS}, s from 0 to p"
+                yield (*path, "type"), expected, column["type"]
+        for key in {"min", "max"} & column.keys():
+            if kind not in ("bigint", "integer", "decimal"):
+                yield (*path, key), f"no limit: a {kind} is not a number", column[key]
+        if column.get("min", 0) > column.get("max", column.get("min", 0)):
+            yield (*path, "min"), f"at most max, which is {column['max']}", column["min"]
+
+
+def _fault(config: Config, path: KeyPath, expected: str, found: str) -> str:
+    """One line for a person: which files, which key, what was expected, what is there."""
+    sources = ", ".join(dict.fromkeys(_sources(config, path)))
+    return f"{sources}: {_dotted(path)}: expected {expected}; found {found}"
+
+
+def _sources(config: Config, path: KeyPath) -> list[str]:
+    """Returns the origins of a value; of a missing one, those of what should hold it."""
+    origins = [
+        origin
+        for leaf, origin in config.origins.items()
+        if leaf[: len(path)] == path or path[: len(leaf)] == leaf
+    ]
+    return origins or _sources(config, path[:-1])
+
+
+def _dotted(path: KeyPath) -> str:
+    return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in path).lstrip(".")
+
+
+def _show(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+# ---- command line --------------------------------------------------------------------------------
+
+
+def _table(config: Config) -> str:
+    """One aligned line a value: `key = value  # origin`; a list takes a line for each item."""
+    rows = []
+    for path, value in leaves(config.values):
+        items = enumerate(value) if isinstance(value, list) and value else [(None, value)]
+        for index, item in items:
+            key = path if index is None else (*path, index)
+            rows.append((_dotted(key), _show(item), config.origins[path]))
+    key_width = max(len(key) for key, _, _ in rows)
+    # Long values (a dataset's columns) must not push every origin off the screen.
+    value_width = min(max(len(value) for _, value, _ in rows), 40)
+    return "\n".join(
+        f"{key:<{key_width}} = {value:<{value_width}}  # {origin}" for key, value, origin in rows
+    )
+
+
+def _parameter_text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m ops.config", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, purpose in {
+        "show": "every value with the file that set it",
+        "json": "the merged configuration as JSON",
+        "get": "one value, by its dotted key",
+        "parameters": "a stack's parameters as the AWS CLI takes them",
+        "tags": "the tags as the AWS CLI takes them",
+    }.items():
+        command = commands.add_parser(name, help=purpose)
+        command.add_argument("--env", required=True, help=", ".join(known_environments()))
+        command.add_argument(
+            "--set", action="append", default=[], metavar="KEY=VALUE", help="override, as YAML"
+        )
+    commands.choices["get"].add_argument("key")
+    commands.choices["parameters"].add_argument("--stack", required=True)
+    commands.add_parser("accounts", help="every environment's account, as local AWS takes them")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Prints what was asked for; returns 2 and says why when the configuration is at fault."""
+    arguments = _arguments(argv)
+    try:
+        if arguments.command == "accounts":
+            accounts = {env: load_config(env).get("aws.account_id") for env in known_environments()}
+            print(" ".join(f"{env}={account}" for env, account in accounts.items()))
+            return 0
+        config = load_config(arguments.env, arguments.set)
+        match arguments.command:
+            case "show":
+                print(_table(config))
+            case "json":
+                print(json.dumps(config.values, indent=2, ensure_ascii=False))
+            case "get":
+                print(_parameter_text(config.get(arguments.key)))
+            case "parameters":
+                pairs = config.stack_parameters(arguments.stack).items()
+                print(
+                    json.dumps(
+                        [
+                            {"ParameterKey": key, "ParameterValue": _parameter_text(value)}
+                            for key, value in pairs
+                        ]
+                    )
+                )
+            case "tags":
+                pairs = config.get("tags").items()
+                print(json.dumps([{"Key": key, "Value": value} for key, value in pairs]))
+    except ConfigurationError as error:
+        print(f"configuration error:\n{error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,350 @@
+"""Configuration: layers, origins, and errors that a person can act on."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+from ops import config
+from ops.config import ConfigurationError, load_config
+
+ROOT = Path(__file__).resolve().parents[2]
+ENVIRONMENTS = ["dev", "prod", "qa", "staging"]
+
+
+@pytest.fixture(name="root")
+def fixture_root(tmp_path):
+    """A copy of the project's own configuration, free to be broken."""
+    return shutil.copytree(config.CONFIG_ROOT, tmp_path / "config")
+
+
+def append(root, name, text):
+    file = root / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text((file.read_text() if file.exists() else "") + text)
+
+
+def replace(root, name, old, new):
+    text = (root / name).read_text()
+    assert old in text
+    (root / name).write_text(text.replace(old, new))
+
+
+def faults(root, *overrides, environment="dev"):
+    with pytest.raises(ConfigurationError) as error:
+        load_config(environment, overrides, root)
+    return str(error.value).splitlines()
+
+
+# ---- layers --------------------------------------------------------------------------------------
+
+
+def test_environment_wins_over_common_and_runtime_wins_over_both(root):
+    # GIVEN a value that common sets
+    assert load_config("dev", root=root).get("tags.Owner") == "data-engineering"
+    # WHEN the environment sets it too
+    replace(root, "dev/settings.yaml", "tags:\n", "tags:\n  Owner: dev-team\n")
+    merged = load_config("dev", root=root)
+    # THEN the environment wins, in that environment alone
+    assert merged.get("tags.Owner") == "dev-team"
+    assert merged.origins[("tags", "Owner")] == "config/dev/settings.yaml"
+    assert load_config("qa", root=root).get("tags.Owner") == "data-engineering"
+    # AND WHEN the command line sets it
+    merged = load_config("dev", ["tags.Owner=me"], root)
+    # THEN the command line wins
+    assert merged.get("tags.Owner") == "me"
+    assert merged.origins[("tags", "Owner")] == "runtime --set"
+
+
+def test_neighbours_of_an_overridden_value_keep_their_value_and_origin(root):
+    merged = load_config("dev", ["parameters.data.WarehouseMaxCapacity=32"], root)
+    assert merged.get("parameters.data.WarehouseMaxCapacity") == 32
+    assert merged.get("parameters.data.WarehouseBaseCapacity") == 8
+    assert (
+        merged.origins[("parameters", "data", "WarehouseBaseCapacity")]
+        == "config/common/settings.yaml"
+    )
+
+
+def test_lists_are_replaced_not_joined(root):
+    append(root, "dev/datasets/products.yaml", "upsert_keys: [product_id]\n")
+    assert load_config("dev", root=root).get("datasets.products.upsert_keys") == ["product_id"]
+
+
+def test_a_later_override_wins_over_an_earlier_one(root):
+    merged = load_config("dev", ["tags.Owner=first", "tags.Owner=second"], root)
+    assert merged.get("tags.Owner") == "second"
+
+
+def test_override_values_are_yaml(root):
+    overrides = ["parameters.application.GlueNumberOfWorkers=3", 'tags={Owner: "7"}']
+    merged = load_config("dev", overrides, root)
+    assert merged.get("parameters.application.GlueNumberOfWorkers") == 3
+    assert merged.get("tags") == {
+        "Project": "retail-pipeline",
+        "Owner": "7",
+        "Environment": "dev",
+    }
+
+
+def test_every_leaf_has_an_origin(root):
+    merged = load_config("staging", ["tags.Owner=me"], root)
+    assert set(merged.origins) == {path for path, _ in config.leaves(merged.values)}
+
+
+def test_a_dataset_of_one_environment_needs_no_code(root):
+    products = yaml.safe_load((root / "common/datasets/products.yaml").read_text())
+    append(root, "dev/datasets/stock.yaml", yaml.safe_dump(products | {"name": "stock"}))
+    assert set(load_config("dev", root=root).get("datasets")) == {"products", "stock"}
+    assert set(load_config("qa", root=root).get("datasets")) == {"products"}
+
+
+# ---- the project's own configuration -------------------------------------------------------------
+
+
+class TemplateLoader(yaml.SafeLoader):  # pylint: disable=too-many-ancestors
+    """Reads a template's structure; the intrinsic functions (!Ref, !Sub) are passed over."""
+
+
+TemplateLoader.add_multi_constructor("!", lambda loader, suffix, node: suffix)
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+@pytest.mark.parametrize("stack", ["artifacts", "data", "application", "monitoring"])
+def test_parameters_fit_the_template(environment, stack):
+    # GIVEN a template and the values that an environment has for it
+    template = (ROOT / f"cloudformation/{stack}.yaml").read_text(encoding="utf-8")
+    declared = yaml.load(template, Loader=TemplateLoader)["Parameters"]
+    given = load_config(environment).stack_parameters(stack)
+    # THEN the template knows each value
+    assert given.keys() <= declared.keys()
+    # AND each parameter without a default has a value, unless a deploy computes it
+    computed = {"ReleaseVersion"}
+    required = {name for name, parameter in declared.items() if "Default" not in parameter}
+    assert required - computed <= given.keys()
+
+
+def test_the_environments_are_four_accounts():
+    assert config.known_environments() == ENVIRONMENTS
+    accounts = {load_config(name).get("aws.account_id") for name in ENVIRONMENTS}
+    assert len(accounts) == len(ENVIRONMENTS)
+
+
+# ---- errors --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "override, fault",
+    [
+        (
+            "aws.account_id=111111111111",
+            "aws.account_id: expected the account's 12 digits as a quoted string;"
+            " found 111111111111",
+        ),
+        (
+            "aws.regoin=us-east-1",
+            'aws.regoin: expected one of account_id, region; found "regoin"',
+        ),
+        (
+            "parameters.data.LogRetentionDays=15",
+            "parameters.data.LogRetentionDays: expected a number of days that CloudWatch Logs"
+            " accepts; found 15",
+        ),
+        ("environment=qa", 'environment: expected dev, as its folder is called; found "qa"'),
+        (
+            "datasets.products.file_pattern=(",
+            "datasets.products.file_pattern: expected a regular expression (missing ),"
+            ' unterminated subpattern at position 0); found "("',
+        ),
+        (
+            "datasets.products.file_pattern=x",
+            'datasets.products.file_pattern: expected the group (?P<run_date>...); found "x"',
+        ),
+        (
+            "datasets.products.upsert_keys=[brand]",
+            "datasets.products.upsert_keys[0]: expected a column with `required: true`"
+            ' (NULL matches no row); found "brand"',
+        ),
+        (
+            "datasets.products.quality.min_loaded_rows=true",
+            "datasets.products.quality.min_loaded_rows: expected a number of rows, 0 or more;"
+            " found true",
+        ),
+        (
+            "datasets.products.name=goods",
+            'datasets.products.name: expected products, as its file is called; found "goods"',
+        ),
+        ("tags.Owner", 'expected dotted.key=value, found "tags.Owner"'),
+        ("a..b=1", 'expected dotted.key=value, found "a..b=1"'),
+    ],
+)
+def test_an_error_names_the_place_the_key_what_was_expected_and_what_was_found(
+    root, override, fault
+):
+    assert faults(root, override) == [f"runtime --set: {fault}"]
+
+
+COLUMN_FAULTS = {
+    "{source: A, name: a, type: varchar(0)}": "type: expected varchar of 1 to 65535 bytes",
+    "{source: A, name: a, type: varchar(65536)}": "type: expected varchar of 1 to 65535 bytes",
+    '{source: A, name: a, type: "decimal(39,0)"}': "type: expected decimal(p,s) with p from 1 to",
+    '{source: A, name: a, type: "decimal(4,5)"}': "type: expected decimal(p,s) with p from 1 to",
+    "{source: A, name: a, type: text}": "type: expected bigint, integer, varchar(n), decimal(p,s)",
+    "{source: A, name: A, type: bigint}": "name: expected a lower-case SQL name",
+    "{source: A, name: reasons, type: bigint}": "name: expected a name other than the rejected",
+    "{source: A, name: key, type: bigint}": "name: expected a name that no earlier column has",
+    "{source: K, name: a, type: bigint}": "source: expected a name that no earlier column has",
+    "{source: A, name: a, type: timestamp, min: 0}": "min: expected no limit: a timestamp is not",
+    "{source: A, name: a, type: bigint, min: 2, max: 1}": "min: expected at most max, which is 1",
+    "{source: A, name: a, type: bigint, requierd: true}": "requierd: expected one of source, name",
+    "{source: A, name: a}": "type: expected bigint, integer, varchar(n), decimal(p,s) or timestamp",
+}
+
+
+@pytest.mark.parametrize("column", COLUMN_FAULTS)
+def test_a_faulty_column_is_named(root, column):
+    columns = f"[{{source: K, name: key, type: bigint, required: true}}, {column}]"
+    lines = faults(
+        root,
+        f"datasets.products.columns={columns}",
+        "datasets.products.upsert_keys=[key]",
+        "datasets.products.order_by=[]",
+    )
+    assert len(lines) == 1
+    expected = f"runtime --set: datasets.products.columns[1].{COLUMN_FAULTS[column]}"
+    assert lines[0].startswith(expected)
+
+
+def test_keys_and_order_must_be_columns(root):
+    lines = faults(root, "datasets.products.order_by=[when]")
+    assert lines[0].startswith("runtime --set: datasets.products.order_by[0]: expected one of the")
+    assert lines[0].endswith('found "when"')
+
+
+def test_all_faults_are_listed_at_once(root):
+    assert len(faults(root, "aws.region=here", "tags.Owner=1", "extra=1")) == 3
+
+
+def test_a_missing_value_names_the_files_that_were_looked_in(root):
+    replace(root, "common/settings.yaml", "  region: us-east-1\n", "")
+    replace(root, "common/settings.yaml", "aws:\n", "")
+    assert faults(root) == [
+        "config/dev/settings.yaml: aws.region: expected a region such as us-east-1; found nothing"
+    ]
+
+
+def test_a_missing_section_names_every_file(root):
+    replace(root, "common/settings.yaml", "release:\n  smoke_timeout_seconds: 300\n", "")
+    (line,) = faults(root)
+    assert line.startswith("config/common/settings.yaml, config/dev/settings.yaml, config/")
+    assert line.endswith("release: expected a value; found nothing")
+
+
+def test_an_unknown_environment_lists_the_known_ones(root):
+    (line,) = faults(root, environment="production")
+    assert "'production'; known are dev, prod, qa, staging" in line
+
+
+def test_broken_yaml_names_file_line_and_column(root):
+    append(root, "qa/settings.yaml", "list: [1, 2\n")
+    (line,) = faults(root, environment="qa")
+    assert line.startswith("config/qa/settings.yaml: line 9, column 1: expected ',' or ']'")
+
+
+@pytest.mark.parametrize(
+    "text, fault",
+    [
+        ("a: 1\nb: 2\na: 3\n", "line 3: key 'a' repeats line 1; keep one of them"),
+        ("1: a\n", "line 1: expected a string as key, found 1"),
+        ("- a\n", 'expected a mapping, found ["a"]'),
+        ("a: \x07\n", "unacceptable character #x0007"),
+    ],
+)
+def test_yaml_that_json_could_not_say_is_refused(root, text, fault):
+    (root / "dev/settings.yaml").write_text(text)
+    assert faults(root)[0].startswith(f"config/dev/settings.yaml: {fault}")
+
+
+def test_a_file_that_is_not_utf8_is_named(root):
+    (root / "dev/settings.yaml").write_bytes(b"tags: \xe9\n")
+    assert faults(root)[0].startswith("config/dev/settings.yaml: not UTF-8")
+
+
+def test_an_override_that_is_not_yaml_is_named(root):
+    assert faults(root, "tags.Owner=[1")[0].startswith("runtime --set tags.Owner: line 1")
+
+
+@pytest.mark.parametrize("name", ["dev/setings.yaml", "common/datasets/stock.yml"])
+def test_a_file_that_nothing_reads_is_refused(root, name):
+    append(root, name, "a: 1\n")
+    assert faults(root)[0].startswith(f"config/{name}: nothing reads this file")
+
+
+def test_at_least_one_dataset_is_needed(root):
+    shutil.rmtree(root / "common/datasets")
+    shutil.rmtree(root / "dev/datasets")
+    assert "expected at least one <name>.yaml" in faults(root)[0]
+
+
+def test_an_empty_file_adds_nothing(root):
+    append(root, "qa/datasets/products.yaml", "# nothing differs here\n")
+    assert load_config("qa", root=root).get("datasets.products.quality.max_rejected_percent") == 5
+
+
+# ---- command line --------------------------------------------------------------------------------
+
+
+def run(capsys, *arguments):
+    status = config.main(list(arguments))
+    return status, *capsys.readouterr()
+
+
+def test_show_prints_each_value_with_its_origin(capsys):
+    status, out, _ = run(capsys, "show", "--env", "dev", "--set", "tags.Owner=me")
+    assert status == 0
+    lines = {line.split(" = ")[0].strip(): line for line in out.splitlines()}
+    assert lines["tags.Owner"].split() == ["tags.Owner", "=", '"me"', "#", "runtime", "--set"]
+    assert lines["tags.Owner"].index("#") == lines["project"].index("#")
+    assert lines["aws.account_id"].endswith("# config/dev/settings.yaml")
+    assert lines["datasets.products.columns[0]"].endswith("# config/common/datasets/products.yaml")
+
+
+def test_json_is_the_merged_configuration(capsys):
+    _, out, _ = run(capsys, "json", "--env", "prod")
+    assert json.loads(out) == load_config("prod").values
+
+
+def test_get_prints_text_bare_and_the_rest_as_json(capsys):
+    assert run(capsys, "get", "--env", "qa", "aws.account_id")[1] == "222222222222\n"
+    assert run(capsys, "get", "--env", "qa", "datasets.products.format.multi_line")[1] == "true\n"
+
+
+def test_get_of_an_unknown_key_lists_the_known_ones(capsys):
+    status, out, err = run(capsys, "get", "--env", "qa", "aws.account")
+    assert (status, out) == (2, "")
+    assert "aws.account: no such key; aws has region, account_id" in err
+    assert "aws.region has no keys" in run(capsys, "get", "--env", "qa", "aws.region.x")[2]
+
+
+def test_parameters_and_tags_are_what_the_aws_cli_takes(capsys):
+    _, out, _ = run(capsys, "parameters", "--env", "staging", "--stack", "data")
+    pairs = {pair["ParameterKey"]: pair["ParameterValue"] for pair in json.loads(out)}
+    assert pairs["EnvironmentName"] == "staging"
+    assert pairs["WarehouseMaxCapacity"] == "64"
+    _, out, _ = run(capsys, "tags", "--env", "staging")
+    assert {"Key": "Environment", "Value": "staging"} in json.loads(out)
+
+
+def test_accounts_are_those_of_every_environment(capsys):
+    status, out, _ = run(capsys, "accounts")
+    assert status == 0
+    assert dict(pair.split("=") for pair in out.split()) == {
+        name: load_config(name).get("aws.account_id") for name in config.known_environments()
+    }
+
+
+def test_a_fault_is_printed_and_the_exit_code_says_so(capsys):
+    status, out, err = run(capsys, "show", "--env", "nowhere")
+    assert (status, out) == (2, "")
+    assert "no environment 'nowhere'" in err
