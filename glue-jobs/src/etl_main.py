@@ -1,0 +1,186 @@
+"""The Glue job: one dataset's CSV files become Parquet, and every row is accounted for.
+
+It reads a run's own copy of its source files, casts and checks each row, keeps the latest of each
+upsert key, and writes under the run's own prefix:
+
+    loaded/*.parquet     the dataset's columns, in the table's order
+    rejected/*.parquet   the dataset's columns as the file has them, source_file, row_text, reasons
+    manifest.json        the files that the warehouse copies
+    report.json          the row account; written last, so a run with a report is a whole run
+"""
+
+import json
+import logging
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+
+from awsglue.context import GlueContext
+from awsglue.job import Job
+from awsglue.utils import getResolvedOptions
+from pyspark import SparkContext
+from pyspark.sql import DataFrame, Observation, SparkSession
+from pyspark.sql import functions as F
+
+from transformations.casting import cast_columns
+from transformations.cleaning import clean_column_names
+from transformations.deduplication import mark_superseded
+from transformations.validation import add_reasons, has_unclosed_quote, is_good
+from utils.account import Account
+from utils.dataset import Dataset, load_dataset
+from utils.errors import ConfigurationError, SourceFormatError
+from utils.session import configure
+from utils.source import check_sources, read_rows, reading
+from utils.storage import Storage
+
+ARGUMENTS = [
+    "JOB_NAME",
+    "config_uri",
+    "release",
+    "run_id",
+    "dataset",
+    "run_date",
+    "source_file_name",  # one name, or several with commas between
+    "source_prefix",
+    "output_prefix",
+]
+
+log = logging.getLogger("etl")
+
+
+def main(argv: Sequence[str]) -> None:
+    """Runs the job as Glue starts it; an exception ends it as failed."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
+    arguments = getResolvedOptions(argv, ARGUMENTS)
+    glue_context = GlueContext(SparkContext.getOrCreate())
+    job = Job(glue_context)
+    job.init(arguments["JOB_NAME"], arguments)
+    report = run(glue_context.spark_session, arguments)
+    print(json.dumps(report))
+    job.commit()
+
+
+def run(spark: SparkSession, arguments: Mapping[str, str]) -> dict:
+    """Carries out one run and returns its report.
+
+    Raises ConfigurationError, SourceFormatError, SourceReadError or RowAccountMismatch; then there
+    is no report and no manifest, so nothing that the warehouse could copy.
+    """
+    started = time.monotonic()
+    storage = Storage(spark)
+    dataset = read_dataset(storage, arguments)
+    output = output_prefix(arguments)
+    names = arguments["source_file_name"].split(",")
+    log.info("run %s: %d file(s) of %s", arguments["run_id"], len(names), dataset.name)
+
+    storage.delete(output)  # what an earlier attempt at this run left
+    sizes = check_sources(storage, arguments["source_prefix"], names, dataset)
+    configure(spark, sizes)
+    rows = read_rows(spark, list(sizes), dataset)
+    with reading(spark, list(sizes), dataset):
+        account = write(transform(rows, dataset), dataset, output)
+    manifest = copy_manifest(storage, output + "loaded/")
+    account.verify(count_rows(spark, manifest))
+    storage.write_json(output + "manifest.json", manifest)
+
+    report = {
+        **{key: arguments[key] for key in ("run_id", "dataset", "run_date", "release")},
+        "source_files": names,
+        **asdict(account),
+        "seconds": round(time.monotonic() - started, 1),
+    }
+    storage.write_json(output + "report.json", report)
+    return report
+
+
+def read_dataset(storage: Storage, arguments: Mapping[str, str]) -> Dataset:
+    """Reads the run's dataset from the release's merged configuration."""
+    uri = arguments["config_uri"]
+    if storage.size(uri) is None:
+        raise ConfigurationError(f"there is no configuration at {uri}")
+    return load_dataset(json.loads(storage.read(uri)), arguments["dataset"])
+
+
+def output_prefix(arguments: Mapping[str, str]) -> str:
+    """Returns the run's own prefix, which the run empties before it writes."""
+    prefix, run_id = arguments["output_prefix"], arguments["run_id"]
+    if not prefix.endswith(f"/{run_id}/"):
+        raise ConfigurationError(f"output_prefix must end with /{run_id}/, found {prefix}")
+    return prefix
+
+
+def transform(rows: DataFrame, dataset: Dataset) -> DataFrame:
+    """Clean names, exact types, and every reason why a row cannot be loaded."""
+    names = {column.source: column.name for column in dataset.columns}
+    cleaned = clean_column_names(rows, names)
+    typed = cast_columns(cleaned, dataset.columns)
+    return add_reasons(typed, dataset.columns)
+
+
+def write(judged: DataFrame, dataset: Dataset, output: str) -> Account:
+    """Writes the loaded and the rejected rows and returns their account.
+
+    Rows are counted by the pass that writes those to load. The rejected have other columns, so they
+    take a pass of their own, which is spared when there are none.
+    """
+    seen, kept = Observation("seen"), Observation("kept")
+    # Observing also keeps Spark from working out the reasons once more in every filter below.
+    judged = judged.observe(
+        seen,
+        F.count(F.lit(1)).alias("rows_in"),
+        F.count_if(~is_good()).alias("rejected"),
+        F.max(F.when(has_unclosed_quote(), F.col("_source_file"))).alias("broken"),
+    )
+    good = judged.where(is_good())
+    ranked = mark_superseded(good, dataset.upsert_keys, dataset.order_by).observe(
+        kept,
+        F.count_if("_superseded").alias("superseded"),
+        F.count_if(~F.col("_superseded")).alias("loaded"),
+    )
+    loaded = ranked.where(~F.col("_superseded")).select(dataset.column_names)
+    loaded.write.parquet(output + "loaded/")
+    counts = seen.get | kept.get  # right only now: a query that failed answers zeros
+    if broken := counts.pop("broken"):
+        raise SourceFormatError(
+            f"{broken}: a quoted value is opened and never closed, or line endings are mixed:"
+            " one row holds several lines"
+        )
+    by_reason = write_rejected(judged, output + "rejected/") if counts["rejected"] else {}
+    return Account(**counts, rejected_by_reason=by_reason)
+
+
+def write_rejected(judged: DataFrame, uri: str) -> dict[str, int]:
+    """Writes the rows that cannot be loaded as the file has them, and counts them by reason."""
+    rejected = judged.where(~is_good()).select(
+        "_raw.*",
+        F.col("_source_file").alias("source_file"),
+        F.col("_row_text").alias("row_text"),
+        F.col("_reasons").alias("reasons"),
+    )
+    rejected.write.parquet(uri)
+    reason = F.element_at("reasons", 1).alias("reason")
+    counts = judged.sparkSession.read.schema(rejected.schema).parquet(uri).groupBy(reason).count()
+    return {row["reason"]: row["count"] for row in sorted(counts.collect())}
+
+
+def copy_manifest(storage: Storage, uri: str) -> dict:
+    """Returns Redshift's COPY manifest of the Parquet files under a prefix."""
+    files = storage.list(uri).items()
+    return {
+        "entries": [
+            {"url": uri + name, "mandatory": True, "meta": {"content_length": size}}
+            for name, size in sorted(files)
+            if name.endswith(".parquet")
+        ]
+    }
+
+
+def count_rows(spark: SparkSession, manifest: Mapping) -> int:
+    """Returns the rows of the files in a manifest: Parquet's footers know them."""
+    urls = [entry["url"] for entry in manifest["entries"]]
+    return spark.read.parquet(*urls).count()
+
+
+if __name__ == "__main__":
+    main(sys.argv)

@@ -1,0 +1,1 @@
+"""Pure functions from DataFrame to DataFrame, in the order that the job applies them."""

@@ -1,0 +1,1 @@
+"""What the job needs around its transformations: its configuration, its input, its output."""

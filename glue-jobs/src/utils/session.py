@@ -1,0 +1,39 @@
+"""Spark's settings, for a file of a day as for a file of a year."""
+
+import math
+from collections.abc import Mapping
+
+from pyspark.sql import SparkSession
+
+# What one task sorts and writes; also about the size of a Parquet file.
+BYTES_PER_PARTITION = 64 * 1024 * 1024
+GZIP_RATIO = 8
+
+SETTINGS = {
+    # The warehouse's timestamps are UTC, and no hour of UTC is missing or repeated.
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.adaptive.enabled": "true",
+    # Where no row is left, this rule drops the observed counts, and waiting for them never ends.
+    "spark.sql.adaptive.optimizer.excludedRules": (
+        "org.apache.spark.sql.execution.adaptive.AQEPropagateEmptyRelation"
+    ),
+    # Redshift's COPY reads Parquet as Redshift Spectrum does: INT96 is what it has always read, and
+    # INT64 timestamps came out as the year 2262 (dask/fastparquet#432).
+    "spark.sql.parquet.outputTimestampType": "INT96",
+    # Days before 1582 are written as they are; the default fails the whole run for one such row.
+    "spark.sql.parquet.int96RebaseModeInWrite": "CORRECTED",
+    "spark.sql.parquet.compression.codec": "snappy",
+}
+
+
+def configure(spark: SparkSession, sizes: Mapping[str, int]) -> None:
+    """Applies the settings, and shuffles in as many parts as `sizes` (uri -> bytes) are worth."""
+    for name, value in SETTINGS.items():
+        spark.conf.set(name, value)
+    spark.conf.set("spark.sql.shuffle.partitions", str(shuffle_partitions(sizes)))
+
+
+def shuffle_partitions(sizes: Mapping[str, int]) -> int:
+    """Returns 1 for a small load, then one for every 64 MiB of text."""
+    text = sum(size * (GZIP_RATIO if uri.endswith(".gz") else 1) for uri, size in sizes.items())
+    return max(1, math.ceil(text / BYTES_PER_PARTITION))

@@ -1,0 +1,37 @@
+"""Of the rows with one key the latest is kept, whichever way Spark has spread them."""
+
+from chispa import assert_df_equality
+from transformations.deduplication import mark_superseded
+
+
+def test_the_latest_row_of_each_key_is_kept(spark):
+    # GIVEN rows of four keys: told apart by time, by place in the load, by having a time; and alone
+    schema = "id int, time int, what string, _position int"
+    rows = [
+        (1, 10, "late, read first", 0),
+        (1, 5, "early", 1),
+        (2, 7, "same time, read first", 2),
+        (2, 7, "same time, read last", 3),
+        (3, None, "without a time", 5),
+        (3, 0, "with a time", 4),
+        (4, None, "alone", 6),
+    ]
+    frame = spark.createDataFrame(rows, schema).repartition(3)
+    # WHEN superseded rows are marked
+    marked = mark_superseded(frame, ["id"], ["time"])
+    # THEN one row of each key is not: the latest, and of equals the last in the load
+    superseded = {1, 2, 5}
+    expected = spark.createDataFrame(
+        [(*row, row[3] in superseded) for row in rows], f"{schema}, _superseded boolean"
+    )
+    assert_df_equality(marked, expected, ignore_row_order=True, ignore_nullable=True)
+
+
+def test_a_key_of_several_columns_repeats_only_as_a_whole(spark):
+    # GIVEN rows that repeat one key column or the other, and one that repeats both
+    rows = [("a", "x", 0), ("a", "y", 1), ("b", "x", 2), ("a", "x", 3)]
+    frame = spark.createDataFrame(rows, "store string, day string, _position int")
+    # WHEN both columns are the key
+    marked = mark_superseded(frame, ["store", "day"], [])
+    # THEN only the repeated pair is superseded
+    assert [row["_position"] for row in marked.where("_superseded").collect()] == [0]
