@@ -1,0 +1,1 @@
+"""What the Lambda functions share: clients, configuration, errors, logs, metrics, names."""

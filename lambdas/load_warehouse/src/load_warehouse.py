@@ -1,0 +1,69 @@
+"""Loads a run into the warehouse as one transaction: submits it, tells how it goes, cancels it.
+
+All three are done here because the Data API shows a statement only to the role that submitted it.
+
+Environment: COPY_ROLE_ARN, the role with which the warehouse reads the run's files.
+"""
+
+import os
+from typing import Any
+
+from botocore.exceptions import ClientError
+from load_sql import load_statements
+from pipeline_common.aws import client, error_code
+from pipeline_common.config import dataset_config, load_config
+from pipeline_common.errors import WarehouseError
+from pipeline_common.log import bind, logged, logger
+
+# Any other error of the Data API passes; the state machine tries again by its name.
+FINAL_ERRORS = {"ValidationException", "ResourceNotFoundException", "AccessDeniedException"}
+
+
+@logged
+def handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:
+    """Carries out the event's action: "submit", "describe" or "cancel".
+
+    Raises WarehouseError when the Data API refuses the request for good.
+    """
+    try:
+        return ACTIONS[event["action"]](event)
+    except ClientError as error:
+        if error_code(error) not in FINAL_ERRORS:
+            raise
+        raise WarehouseError(
+            f"The warehouse refuses to {event['action']} the load of {event['run_id']}: {error}"
+        ) from error
+
+
+def submit(run: dict[str, Any]) -> dict[str, str]:
+    """Submits the load of a run and returns its statement_id.
+
+    The run's id is the request's token: a repeated request submits nothing and returns the first
+    one's statement.
+    """
+    bind(dataset=run["dataset"])
+    dataset = dataset_config(load_config(run["config_uri"]), run["dataset"])
+    submitted = client("redshift-data").batch_execute_statement(
+        WorkgroupName=run["workgroup"],
+        Database=run["database"],
+        StatementName=run["run_id"],
+        ClientToken=run["run_id"],
+        Sqls=load_statements(run, dataset, os.environ["COPY_ROLE_ARN"]),
+    )
+    logger.info("load submitted", extra={"statement_id": submitted["Id"]})
+    return {"statement_id": submitted["Id"]}
+
+
+def describe(event: dict[str, Any]) -> dict[str, str]:
+    """Returns a statement's status, such as STARTED or FINISHED, and its error, empty if none."""
+    statement = client("redshift-data").describe_statement(Id=event["statement_id"])
+    return {"status": statement["Status"], "error": statement.get("Error", "")}
+
+
+def cancel(event: dict[str, Any]) -> dict[str, bool]:
+    """Asks for a statement to be cancelled and returns whether the warehouse took the request."""
+    answer = client("redshift-data").cancel_statement(Id=event["statement_id"])
+    return {"cancelled": answer["Status"]}
+
+
+ACTIONS = {"submit": submit, "describe": describe, "cancel": cancel}
