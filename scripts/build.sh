@@ -1,0 +1,84 @@
+#!/usr/bin/env bash
+# Builds one release: every artifact under build/<version>/ and a manifest that says what each one is.
+set -euo pipefail
+
+# shellcheck source=scripts/lib/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
+# shellcheck source=scripts/lib/packaging.sh
+source "$REPOSITORY/scripts/lib/packaging.sh"
+
+usage() {
+  cat <<'USAGE'
+Usage: scripts/build.sh [--version NAME]
+
+Builds build/<version>/ and prints the version. Without --version (or the variable VERSION) the version is that of the
+sources: commit date, commit, and for a changed tree "-dirty-" and a hash of the changes. Such a build is reused when
+it is there and matches its manifest; a version that you name yourself is always built anew.
+USAGE
+}
+
+# Arguments: folder.
+copy_definitions() {
+  mkdir -p "$1/cloudformation" "$1/step-functions" "$1/config"
+  install -m 644 "$REPOSITORY"/cloudformation/*.yaml "$1/cloudformation"
+  install -m 644 "$REPOSITORY"/step-functions/*.asl.json "$1/step-functions"
+  local environment
+  for environment in "${ENVIRONMENTS[@]}"; do
+    python -m ops.config json --env "$environment" >"$1/config/$environment.json"
+  done
+}
+
+# Builds beside the target and moves it there whole, so that an interrupted build leaves none.
+# Arguments: version.
+build() {
+  local version="$1" target="$REPOSITORY/build/$1" glue lambdas
+  mkdir -p "$REPOSITORY/build"
+  partial="$(mktemp -d "$REPOSITORY/build/.partial.XXXXXX")"
+  trap 'rm -rf "$partial"' EXIT
+  chmod 755 "$partial"
+
+  "$REPOSITORY/scripts/package_glue.sh" --output "$partial" &
+  glue=$!
+  "$REPOSITORY/scripts/package_lambda.sh" --output "$partial" &
+  lambdas=$!
+  copy_definitions "$partial"
+  wait_all "$glue" "$lambdas" || die "packaging failed; its output is above"
+  python -m ops.manifest create --version "$version" "$partial"
+
+  rm -rf "$target"
+  mv "$partial" "$target"
+}
+
+main() {
+  local version="${VERSION:-}" started=$SECONDS
+  while (($#)); do
+    case "$1" in
+      --version)
+        require_value "$1" "${2:-}"
+        version="$2"
+        shift 2
+        ;;
+      -h | --help)
+        usage
+        return
+        ;;
+      *) usage_error "unknown argument '$1'" ;;
+    esac
+  done
+
+  if [[ -z "$version" ]]; then
+    version="$(python -m ops.version)"
+    if [[ -f "$REPOSITORY/build/$version/manifest.json" ]] &&
+      python -m ops.manifest verify "$REPOSITORY/build/$version"; then
+      log "build: build/$version is there and matches its manifest"
+      echo "$version"
+      return
+    fi
+  fi
+  require_version_name "$version"
+  build "$version"
+  log "build: build/$version ($((SECONDS - started)) s)"
+  echo "$version"
+}
+
+main "$@"

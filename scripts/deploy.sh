@@ -1,0 +1,263 @@
+#!/usr/bin/env bash
+# Brings one release live in one environment. Until the phase switch_live, what is live stays as it is.
+set -euo pipefail
+
+# shellcheck source=scripts/lib/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
+# shellcheck source=scripts/lib/phases.sh
+source "$REPOSITORY/scripts/lib/phases.sh"
+# shellcheck source=scripts/lib/stacks.sh
+source "$REPOSITORY/scripts/lib/stacks.sh"
+# shellcheck source=scripts/lib/publish.sh
+source "$REPOSITORY/scripts/lib/publish.sh"
+
+readonly PHASES=(
+  check_target          # is this the account and region that the environment is configured for?
+  verify_release        # build the release, or fetch it, and compare every artifact with the manifest
+  artifacts_stack       # the bucket that releases live in
+  upload_release        # once a version
+  data_stack            # keys, buckets, warehouse
+  application_stack     # roles, functions, job, state machine
+  monitoring_stack      # alarms and their topic
+  publish               # Glue checked, Lambda versions published, in parallel
+  prepare_warehouse     # schemas and tables
+  publish_state_machine # a version that pins all of the above: the release
+  smoke_test            # that version, with data of its own
+  switch_live           # the only phase that changes what is live
+  record_deploy         # who, what, when, how long
+)
+
+# What to do when a phase fails; running deploy again repeats what is done without changing it.
+declare -rA REMEDIES=(
+  [check_target]="choose credentials of the right account (AWS_PROFILE), or correct config/<env>/settings.yaml"
+  [verify_release]="run make build again; for a version of the past, check that it was uploaded"
+  [artifacts_stack]="correct what CloudFormation names above and deploy again"
+  [upload_release]="a version is written once: commit your changes, or name another VERSION"
+  [data_stack]="correct what CloudFormation names above and deploy again"
+  [application_stack]="correct what CloudFormation names above and deploy again"
+  [monitoring_stack]="correct what CloudFormation names above and deploy again"
+  [publish]="a stack and the release disagree: deploy again; if it stays, rebuild under a new version"
+  [prepare_warehouse]="bring the table and the dataset's columns together as said above"
+  [publish_state_machine]="correct step-functions/ (make lint shows what is wrong) and deploy again"
+  [smoke_test]="look into the run named above; the release is published, but not live"
+  [switch_live]="deploy again: the switch is the only thing left"
+  [record_deploy]="the release is live; only its record could not be written: deploy again"
+)
+
+usage() {
+  cat <<'USAGE'
+Usage: scripts/deploy.sh --env ENV [--version VERSION]
+
+Brings a release live in ENV. Without --version (or the variable VERSION) it is that of the sources, built first; a
+version that is not in build/ is fetched from the environment's artifact bucket. Every phase can be repeated: deploying
+again finishes what was interrupted, and changes nothing where all of it is done.
+Progress goes to stderr; stdout gets one line, the ARN of the version that is live.
+USAGE
+}
+
+# ---- phases ----------------------------------------------------------------------------------------------------------
+
+# Globals: PREFIX, ACCOUNT, REGION, CALLER, LIVE, FROM, STATE_MACHINE (set)
+check_target() {
+  local target
+  target="$(python -m ops.target --env "$ENVIRONMENT")"
+  { read -r PREFIX && read -r ACCOUNT && read -r REGION && read -r CALLER && read -r LIVE && read -r FROM; } <<<"$target"
+  STATE_MACHINE="arn:aws:states:$REGION:$ACCOUNT:stateMachine:$PREFIX-etl"
+  log "  account $ACCOUNT, region $REGION, as $CALLER"
+  log "  live: ${FROM:-nothing yet}"
+}
+
+# Globals: VERSION, RELEASE_FOLDER, RELEASE_CONFIG (set)
+verify_release() {
+  [[ -n "$VERSION" ]] || VERSION="$("$REPOSITORY/scripts/build.sh")"
+  RELEASE_FOLDER="$REPOSITORY/build/$VERSION"
+  if [[ ! -d "$RELEASE_FOLDER" ]]; then
+    log "  build/$VERSION is not there; fetching it"
+    python -m ops.releases download --env "$ENVIRONMENT" --version "$VERSION" "$WORK/release"
+    mkdir -p "$REPOSITORY/build"
+    mv "$WORK/release" "$RELEASE_FOLDER"
+  fi
+  python -m ops.manifest verify "$RELEASE_FOLDER"
+  RELEASE_CONFIG="$RELEASE_FOLDER/config/$ENVIRONMENT.json"
+  log "  release $VERSION matches its manifest"
+}
+
+artifacts_stack() {
+  release_stack artifacts
+}
+
+upload_release() {
+  "$REPOSITORY/scripts/upload_artifacts.sh" --env "$ENVIRONMENT" --version "$VERSION"
+}
+
+data_stack() {
+  release_stack data
+}
+
+application_stack() {
+  release_stack application
+}
+
+monitoring_stack() {
+  release_stack monitoring
+}
+
+publish() {
+  local glue lambdas
+  check_glue_job &
+  glue=$!
+  publish_functions &
+  lambdas=$!
+  wait_all "$glue" "$lambdas" || die "not everything was published; see above"
+}
+
+prepare_warehouse() {
+  python -m ops.warehouse prepare --env "$ENVIRONMENT" --config "$RELEASE_CONFIG"
+}
+
+# Globals: GREEN (set)
+publish_state_machine() {
+  render_definition >"$WORK/definition.json"
+  GREEN="$(publish_state_machine_version "$STATE_MACHINE" "$WORK/definition.json" "$VERSION")"
+  log "  ${GREEN##*stateMachine:}"
+}
+
+smoke_test() {
+  if [[ "$LIVE" == "$GREEN" ]]; then
+    log "  this version is live already, and was tested before it was"
+    return
+  fi
+  "$REPOSITORY/scripts/smoke_test.sh" --env "$ENVIRONMENT" \
+    --state-machine-version-arn "$GREEN" --trigger-version-arn "$(<"$WORK/versions/trigger_etl")"
+}
+
+# The state machine's alias is the switch; the trigger in front of it starts whatever that points at.
+switch_live() {
+  if [[ "$LIVE" != "$GREEN" ]]; then
+    point_state_machine_alias "$STATE_MACHINE:live" "$GREEN" "$LIVE"
+  fi
+  point_function_alias "$PREFIX-trigger-etl" live "$(<"$WORK/versions/trigger_etl")"
+  log "  live: ${GREEN##*stateMachine:}"
+}
+
+record_deploy() {
+  write_record succeeded
+}
+
+# ---- what the phases are made of -------------------------------------------------------------------------------------
+
+# Arguments: stack.
+release_stack() {
+  local template="$RELEASE_FOLDER/cloudformation/$1.yaml" request="$WORK/$1.json"
+  python -m ops.stacks --config "$RELEASE_CONFIG" --template "$template" --stack "$1" --release "$VERSION" >"$request"
+  deploy_stack "$PREFIX-$1" "$template" "$request"
+}
+
+# Outputs: where the release's artifacts are.
+release_uri() {
+  echo "s3://$PREFIX-artifacts-$ACCOUNT/releases/$VERSION"
+}
+
+# Glue has no versions: one job serves every release, each run being given its script and wheel.
+check_glue_job() {
+  local job
+  job="$(aws glue get-job --job-name "$PREFIX-etl" \
+    --query 'Job.[Name, GlueVersion, WorkerType, NumberOfWorkers]' --output text)"
+  log "  Glue job ${job//$'\t'/ }"
+}
+
+# One file a function under $WORK/versions, holding the ARN of its version.
+publish_functions() {
+  local zip name pids=()
+  mkdir -p "$WORK/versions"
+  for zip in "$RELEASE_FOLDER"/lambdas/*.zip; do
+    name="$(basename "$zip" .zip)"
+    publish_function_version "$PREFIX-${name//_/-}" "$zip" "$VERSION" >"$WORK/versions/$name" &
+    pids+=($!)
+  done
+  wait_all "${pids[@]}"
+  for name in "$WORK"/versions/*; do
+    log "  ${name##*/} version $(sed 's/.*://' "$name")"
+  done
+}
+
+# Outputs: the state machine's definition with everything that it calls pinned.
+render_definition() {
+  python -m ops.render "$RELEASE_FOLDER/step-functions/etl_pipeline.asl.json" \
+    "ReleaseVersion=$VERSION" \
+    "ValidateInputArn=$(<"$WORK/versions/validate_input")" \
+    "CheckQualityArn=$(<"$WORK/versions/check_quality")" \
+    "LoadWarehouseArn=$(<"$WORK/versions/load_warehouse")" \
+    "GlueJobName=$PREFIX-etl" \
+    "GlueScriptUri=$(release_uri)/glue/etl_main.py" \
+    "GlueWheelUri=$(release_uri)/glue/$(basename "$RELEASE_FOLDER"/glue/*.whl)" \
+    "ConfigUri=$(release_uri)/config/$ENVIRONMENT.json" \
+    "DataBucket=$PREFIX-data-$ACCOUNT" \
+    "WorkgroupName=$PREFIX" \
+    "Database=warehouse" \
+    "NotificationsTopicArn=arn:aws:sns:$REGION:$ACCOUNT:$PREFIX-notifications"
+}
+
+# Arguments: result.  Also on failure, as far as there is a bucket to write to.
+write_record() {
+  python -m ops.deploys --env "$ENVIRONMENT" --who "$CALLER" --started "$STARTED_AT" --from "$FROM" --to "$VERSION" \
+    --result "$1" --seconds "$(as_seconds $(($(now_ms) - STARTED_MS)))" "${PHASE_TIMES[@]}"
+}
+
+# Says where a failed deploy stopped and what to do, and records it.
+report_failure() {
+  log "deploy: FAILED in phase $CURRENT_PHASE after $(as_seconds $(($(now_ms) - STARTED_MS))) s"
+  log "deploy: remedy: ${REMEDIES[$CURRENT_PHASE]}"
+  case "$CURRENT_PHASE" in
+    switch_live | record_deploy) ;; # what is live may have changed
+    *) log "deploy: live in $ENVIRONMENT: ${FROM:-nothing}, as before" ;;
+  esac
+  # Before there is a bucket, or where S3 is what failed, these lines are all there is.
+  if [[ -n "$CALLER" && -n "$VERSION" ]]; then
+    write_record "failed in $CURRENT_PHASE" || log "deploy: the failure could not be recorded"
+  fi
+}
+
+on_exit() {
+  local code=$?
+  if ((code != 0)) && [[ -n "$CURRENT_PHASE" ]]; then
+    report_failure
+  fi
+  rm -rf "$WORK"
+}
+
+main() {
+  ENVIRONMENT="${ENV:-}" VERSION="${VERSION:-}"
+  while (($#)); do
+    case "$1" in
+      --env)
+        require_value "$1" "${2:-}"
+        ENVIRONMENT="$2"
+        shift 2
+        ;;
+      --version)
+        require_value "$1" "${2:-}"
+        VERSION="$2"
+        shift 2
+        ;;
+      -h | --help)
+        usage
+        return
+        ;;
+      *) usage_error "unknown argument '$1'" ;;
+    esac
+  done
+  require_environment "$ENVIRONMENT"
+  [[ -z "$VERSION" ]] || require_version_name "$VERSION"
+
+  STARTED_AT="$(date -u +%Y-%m-%dT%H:%M:%SZ)" STARTED_MS="$(now_ms)"
+  LIVE="" FROM="" CALLER=""
+  WORK="$(mktemp -d)"
+  trap on_exit EXIT
+
+  run_phases "${PHASES[@]}"
+  log "deploy: $VERSION is live in $ENVIRONMENT ($(as_seconds $(($(now_ms) - STARTED_MS))) s)"
+  echo "$GREEN"
+}
+
+main "$@"

@@ -1,0 +1,136 @@
+"""One environment as the tools see it: its names, its AWS clients, its errors."""
+
+import functools
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.config import Config as ClientConfig
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    EndpointConnectionError,
+    NoCredentialsError,
+    ProfileNotFound,
+)
+
+from ops.config import ConfigurationError, load_config
+
+INBOX = "data/in/"
+FAILED = "data/failed/"
+LIVE = "live"
+STACKS = ("artifacts", "data", "application", "monitoring")
+WAREHOUSE_DATABASE = "warehouse"
+
+
+class OperationError(Exception):
+    """What was asked for cannot be done; the message says why and what to do about it."""
+
+
+@dataclass(frozen=True)
+class Environment:
+    """An environment's merged configuration and the names that follow from it."""
+
+    name: str
+    config: dict[str, Any]
+
+    @classmethod
+    def load(cls, name: str) -> "Environment":
+        """Read the configuration of the environment; raise ConfigurationError."""
+        return cls(name, load_config(name).values)
+
+    @property
+    def prefix(self) -> str:
+        """First part of every resource's name."""
+        return f"{self.config['project']}-{self.name}"
+
+    @property
+    def account_id(self) -> str:
+        """The account that this environment lives in."""
+        return self.config["aws"]["account_id"]
+
+    @property
+    def region(self) -> str:
+        """The region that this environment lives in."""
+        return self.config["aws"]["region"]
+
+    @property
+    def data_bucket(self) -> str:
+        """Inbox, runs, archive and failed files."""
+        return f"{self.prefix}-data-{self.account_id}"
+
+    @property
+    def artifact_bucket(self) -> str:
+        """Releases and the records of deploys."""
+        return f"{self.prefix}-artifacts-{self.account_id}"
+
+    @property
+    def state_machine_arn(self) -> str:
+        """The state machine, without version or alias."""
+        return f"arn:aws:states:{self.region}:{self.account_id}:stateMachine:{self.prefix}-etl"
+
+    @property
+    def state_machine_log(self) -> str:
+        """The log group of every execution's history."""
+        return f"/aws/vendedlogs/states/{self.prefix}-etl"
+
+    def execution_arn(self, run_id: str) -> str:
+        """The execution of a run: its name is the run's id."""
+        return (
+            f"arn:aws:states:{self.region}:{self.account_id}:execution:{self.prefix}-etl:{run_id}"
+        )
+
+    def stack(self, name: str) -> str:
+        """The full name of one of STACKS."""
+        return f"{self.prefix}-{name}"
+
+    def function(self, name: str) -> str:
+        """The full name of a function, such as trigger-etl."""
+        return f"{self.prefix}-{name}"
+
+    def client(self, service: str):
+        """A client of an AWS service; where it goes is up to the caller's AWS profile."""
+        retries = ClientConfig(retries={"mode": "standard", "max_attempts": 5})
+        return boto3.client(service, region_name=self.region, config=retries)
+
+    def require_deployed(self) -> None:
+        """Raise OperationError when the environment has no release that could take a file."""
+        try:
+            self.client("cloudformation").describe_stacks(StackName=self.stack("application"))
+        except ClientError as error:
+            if "does not exist" not in str(error):
+                raise
+            raise OperationError(
+                f"{self.name} is not deployed: there is no stack {self.stack('application')}; "
+                f"run: make deploy ENV={self.name}"
+            ) from error
+
+
+def command(main: Callable[[], int]) -> Callable[[], int]:
+    """Turn what can go wrong outside this code into one line on stderr and exit code 1."""
+
+    @functools.wraps(main)
+    def run() -> int:
+        tool = Path(sys.argv[0]).stem
+        try:
+            return main()
+        except (OperationError, ConfigurationError) as error:
+            print(f"{tool}: {error}", file=sys.stderr)
+        except EndpointConnectionError as error:
+            print(f"{tool}: {error}; is local AWS running? (make up)", file=sys.stderr)
+        except (NoCredentialsError, ProfileNotFound) as error:
+            print(
+                f"{tool}: {error}; run it through make, or set AWS_PROFILE yourself",
+                file=sys.stderr,
+            )
+        except (ClientError, BotoCoreError) as error:
+            print(f"{tool}: AWS refused: {error}", file=sys.stderr)
+        except KeyboardInterrupt:
+            print(f"{tool}: interrupted; nothing that runs on AWS was stopped", file=sys.stderr)
+            return 130
+        return 1
+
+    return run

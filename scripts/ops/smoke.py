@@ -1,0 +1,267 @@
+"""The smoke test: a synthetic file goes through one version of the state machine, beside live
+traffic.
+
+Its file lies outside the inbox, its rows go to the tables of the schema `smoke`, under keys that
+only this test uses. It passes when the warehouse holds exactly the rows that the file should
+give, as computed here and not by the pipeline: their number, their content and the account of the
+others.
+"""
+
+import argparse
+import csv
+import io
+import json
+import re
+import secrets
+import sys
+import time
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import quote
+
+from ops.environment import INBOX, LIVE, Environment, OperationError, command
+from ops.runs import SUCCEEDED, Account, describe, follow, read_account
+from ops.warehouse import SMOKE_SCHEMA, Fingerprint, Warehouse, fingerprint_of
+from ops.warehouse import quote as quote_identifier
+
+FILE_NAME = "Products_20170101.csv"
+FIRST_TIME = datetime(2017, 1, 1)
+GOOD_ROWS = 100  # so that the bad ones stay far below every environment's limit
+REPEATED_ROWS = 3
+KEYS_A_TEST = 1000
+
+Values = dict[str, str]
+
+
+@dataclass(frozen=True)
+class SyntheticFile:
+    """A file with good, bad and repeated rows, and what the pipeline must make of it."""
+
+    name: str
+    content: bytes
+    rows: list[list[str]]  # as the warehouse prints them
+    account: Account
+    where: str  # selects this test's rows and no others
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        """The fingerprint that the warehouse must have."""
+        return fingerprint_of(self.rows)
+
+
+def synthetic_file(dataset: dict[str, Any], test_id: str) -> SyntheticFile:
+    """Make a file for a dataset whose first upsert key is a bigint; `test_id` is 12 hex digits."""
+    columns = dataset["columns"]
+    key = dataset["upsert_keys"][0]
+    first_key = int(test_id, 16) * KEYS_A_TEST + 1
+
+    def good(number: int, text: str = "smoke test") -> Values:
+        return {c["name"]: _value(c["type"], number, text) for c in columns} | {
+            key: str(first_key + number)
+        }
+
+    # Repeated keys: of each pair the last is kept.
+    superseded = [good(number, "superseded") for number in range(REPEATED_ROWS)]
+    kept = [good(number, 'kept, "quoted", größer') for number in range(REPEATED_ROWS)]
+    plain = [good(number) for number in range(REPEATED_ROWS, GOOD_ROWS)]
+    bad = [
+        good(GOOD_ROWS) | {key: ""},
+        good(GOOD_ROWS + 1) | {dataset["upsert_keys"][-1]: "not a value"},
+    ]
+
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(column["source"] for column in columns)
+    for row in [*superseded, *plain, *bad, *kept]:
+        writer.writerow(row[column["name"]] for column in columns)
+    return SyntheticFile(
+        name=FILE_NAME,
+        content=text.getvalue().encode(),
+        rows=[[row[column["name"]] for column in columns] for row in [*kept, *plain]],
+        account=Account(
+            rows_in=GOOD_ROWS + REPEATED_ROWS + len(bad),
+            loaded=GOOD_ROWS,
+            rejected=len(bad),
+            superseded=REPEATED_ROWS,
+        ),
+        where=f"{quote_identifier(key)} BETWEEN {first_key} AND {first_key + KEYS_A_TEST - 1}",
+    )
+
+
+def _value(sql_type: str, number: int, text: str) -> str:
+    """Return a value of an SQL type, written as the warehouse prints it."""
+    kind, *sizes = re.findall(r"\w+", sql_type)
+    match kind:
+        case "varchar":
+            return f"{text} {number}"[: int(sizes[0]) // 2]  # two bytes a character suffice
+        case "decimal":
+            return f"{number}.{'25'.ljust(int(sizes[1]), '0')[: int(sizes[1])]}"
+        case "timestamp":
+            return f"{FIRST_TIME + timedelta(seconds=number):%Y-%m-%d %H:%M:%S}"
+        case "bigint" | "integer":
+            return str(number + 1)
+    raise OperationError(f"the smoke test knows no values of the type {sql_type}; add them here")
+
+
+class SmokeTest:
+    """One smoke test: its own file, its own run, its own rows."""
+
+    def __init__(self, environment: Environment):
+        self._environment = environment
+        self._dataset = next(
+            dataset
+            for dataset in environment.config["datasets"].values()
+            if re.search(dataset["file_pattern"], FILE_NAME)
+        )
+        test_id = secrets.token_hex(6)
+        self._s3 = environment.client("s3")
+        self._warehouse = Warehouse(environment)
+        self.run_id = f"smoke-{test_id}"
+        self.prefix = f"data/smoke/{test_id}/"
+        self.file = synthetic_file(self._dataset, test_id)
+
+    def start(self, version_arn: str) -> None:
+        """Put the file and start its run by the state machine version (or alias) given."""
+        bucket, key = self._environment.data_bucket, self.prefix + self.file.name
+        put = self._s3.put_object(Bucket=bucket, Key=key, Body=self.file.content)
+        source = {
+            "bucket": bucket,
+            "key": key,
+            "version_id": put["VersionId"],
+            "etag": put["ETag"].strip('"'),
+            "size": len(self.file.content),
+            "name": self.file.name,
+            "copy_source": f"{quote(f'{bucket}/{key}')}?versionId={quote(put['VersionId'])}",
+        }
+        target = {
+            "schema": SMOKE_SCHEMA,
+            "archive_prefix": f"{self.prefix}archive/",
+            "failed_prefix": f"{self.prefix}failed/",
+        }
+        execution_input = {"run_id": self.run_id, "sources": [source], "target": target}
+        self._environment.client("stepfunctions").start_execution(
+            stateMachineArn=version_arn, name=self.run_id, input=json.dumps(execution_input)
+        )
+
+    def wait(self, timeout: float) -> None:
+        """Wait for the run; raise OperationError when it fails or takes longer."""
+        for state in follow(self._environment, self.run_id, timeout):
+            if state.seconds is not None:
+                print(f"  {state.name:<20} {state.seconds:6.1f} s", file=sys.stderr)
+        execution = describe(self._environment, self.run_id)
+        if execution["status"] != SUCCEEDED:
+            raise OperationError(
+                f"the run {execution['status'].lower()}: "
+                f"{execution.get('error')}: {execution.get('cause')}"
+            )
+
+    def prove(self) -> None:
+        """Compare rows, account and history with the file; raise OperationError that shows both."""
+        account = read_account(self._environment, self.run_id)
+        expected = self.file.account
+        history = self._warehouse.one(
+            "SELECT rows_in, rows_loaded, rows_rejected, rows_superseded "
+            f"FROM {SMOKE_SCHEMA}.load_history WHERE run_id = '{self.run_id}'"
+        )
+        counts = (expected.rows_in, expected.loaded, expected.rejected, expected.superseded)
+        found = (account.rows_in, account.loaded, account.rejected, account.superseded)
+        for what, wanted, actual in (
+            ("rows in the warehouse", self.file.fingerprint, self._rows()),
+            ("rows in, loaded, rejected, superseded in the report", counts, found),
+            ("rows in, loaded, rejected, superseded in load_history", counts, history),
+            ("rejected rows with a reason", expected.rejected, account.with_reason),
+        ):
+            if wanted != actual:
+                raise OperationError(f"{what}: expected {wanted}, found {actual}")
+
+    def _rows(self) -> Fingerprint:
+        return self._warehouse.fingerprint(SMOKE_SCHEMA, self._dataset, self.file.where)
+
+    def remove_rows(self) -> None:
+        """Remove this test's rows from the tables of the schema smoke."""
+        table = quote_identifier(self._dataset["target"]["table"])
+        self._warehouse.run_all(
+            [
+                f"DELETE FROM {SMOKE_SCHEMA}.{table} WHERE {self.file.where}",
+                f"DELETE FROM {SMOKE_SCHEMA}.load_history WHERE run_id = '{self.run_id}'",
+            ]
+        )
+
+    def remove_objects(self) -> None:
+        """Remove every version of this test's objects from the data bucket."""
+        bucket = self._environment.data_bucket
+        versions = self._s3.get_paginator("list_object_versions")
+        for prefix in (self.prefix, f"data/runs/{self.run_id}/", f"data/staging/{self.run_id}/"):
+            for page in versions.paginate(Bucket=bucket, Prefix=prefix):
+                objects = [
+                    {"Key": item["Key"], "VersionId": item["VersionId"]}
+                    for kind in ("Versions", "DeleteMarkers")
+                    for item in page.get(kind, [])
+                ]
+                if objects:
+                    self._s3.delete_objects(Bucket=bucket, Delete={"Objects": objects})
+
+
+def check_trigger(environment: Environment, version_arn: str) -> None:
+    """Send the trigger the event of a file that is gone, which it must see and start nothing for.
+
+    Raises OperationError with the function's own error.
+    """
+    key = f"{INBOX}{secrets.token_hex(6)}-smoke-test-that-is-not-there.csv"
+    detail = {
+        "bucket": {"name": environment.data_bucket},
+        "object": {"key": key, "version-id": "null"},
+    }
+    event = {"source": "aws.s3", "detail-type": "Object Created", "detail": detail}
+    answer = environment.client("lambda").invoke(
+        FunctionName=version_arn, Payload=json.dumps(event).encode()
+    )
+    outcome = json.load(answer["Payload"])
+    if "FunctionError" in answer or outcome.get("outcome") != "already_gone":
+        raise OperationError(
+            f"the trigger {version_arn} does not answer an inbox event: {json.dumps(outcome)}\n"
+            f"  logs  /aws/lambda/{environment.function('trigger-etl')}"
+        )
+
+
+@command
+def main() -> int:
+    """Run one smoke test."""
+    parser = argparse.ArgumentParser(prog="python -m ops.smoke", description=__doc__)
+    parser.add_argument("--env", required=True)
+    parser.add_argument("--state-machine-version-arn", help="default: the version that is live")
+    parser.add_argument("--trigger-version-arn", help="default: the version that is live")
+    arguments = parser.parse_args()
+    environment = Environment.load(arguments.env)
+    environment.require_deployed()
+    version = arguments.state_machine_version_arn or f"{environment.state_machine_arn}:{LIVE}"
+
+    trigger = arguments.trigger_version_arn or f"{environment.function('trigger-etl')}:{LIVE}"
+
+    started = time.monotonic()
+    check_trigger(environment, trigger)
+    test = SmokeTest(environment)
+    print(f"smoke: {test.run_id} by {version}", file=sys.stderr)
+    try:
+        test.start(version)
+        test.wait(environment.config["release"]["smoke_timeout_seconds"])
+        test.prove()
+    except OperationError as error:
+        raise OperationError(
+            f"{error}\n"
+            f"  run   {environment.execution_arn(test.run_id)}\n"
+            f"  logs  {environment.state_machine_log}, /aws-glue/jobs/error, "
+            f"/aws/lambda/{environment.prefix}-*\n"
+            f"  data  s3://{environment.data_bucket}/{test.prefix}"
+        ) from error
+    finally:
+        test.remove_rows()
+    test.remove_objects()
+    seconds = time.monotonic() - started
+    print(f"smoke: passed in {seconds:.1f} s: {test.file.fingerprint}", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,161 @@
+"""Shows what is live in an environment: release, stacks, alarms, deploys, runs and rows."""
+
+import argparse
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from botocore.exceptions import ClientError
+from rich.console import Console
+from rich.table import Table
+
+from ops.deploys import recent
+from ops.environment import LIVE, STACKS, Environment, OperationError, command
+from ops.runs import SUCCEEDED, read_account
+from ops.warehouse import LIVE_SCHEMA, Warehouse
+
+RECENT_RUNS = 10
+RECENT_DEPLOYS = 3
+PLAIN_WIDTH = 140  # of tables that go to a file or a pipe
+
+FUNCTION_VERSION = re.compile(r"arn:[\w-]+:lambda:[\w-]+:\d+:function:([\w-]+):(\d+)")
+
+
+def console() -> Console:
+    """Return a console on stdout whose tables are not cut where there is no terminal."""
+    out = Console(highlight=False)
+    return out if out.is_terminal else Console(highlight=False, width=PLAIN_WIDTH)
+
+
+@dataclass(frozen=True)
+class LiveRelease:
+    """The release that the alias points at, its state machine version and the code it pins."""
+
+    release: str
+    version_arn: str
+    functions: list[str]  # name:version
+
+
+def live_release(environment: Environment) -> LiveRelease | None:
+    """Return the live release, None where there is none yet."""
+    client = environment.client("stepfunctions")
+    try:
+        alias = client.describe_state_machine_alias(
+            stateMachineAliasArn=f"{environment.state_machine_arn}:{LIVE}"
+        )
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in ("ResourceNotFound", "StateMachineDoesNotExist"):
+            raise
+        return None
+    version = alias["routingConfiguration"][0]["stateMachineVersionArn"]
+    machine = client.describe_state_machine(stateMachineArn=version)
+    functions = [
+        f"{name.removeprefix(environment.prefix + '-')}:{number}"
+        for name, number in dict.fromkeys(FUNCTION_VERSION.findall(machine["definition"]))
+    ]
+    return LiveRelease(machine["description"], version, functions)
+
+
+def stack_states(environment: Environment) -> Iterator[str]:
+    """Yield each stack with its status."""
+    client = environment.client("cloudformation")
+    for name in STACKS:
+        try:
+            (stack,) = client.describe_stacks(StackName=environment.stack(name))["Stacks"]
+            yield f"{name} {stack['StackStatus']}"
+        except ClientError as error:
+            if "does not exist" not in str(error):
+                raise
+            yield f"{name} missing"
+
+
+def alarm_states(environment: Environment) -> Iterator[str]:
+    """Yield each alarm with its state."""
+    pages = (
+        environment.client("cloudwatch")
+        .get_paginator("describe_alarms")
+        .paginate(AlarmNamePrefix=f"{environment.prefix}-")
+    )
+    for page in pages:
+        for alarm in page["MetricAlarms"]:
+            name = alarm["AlarmName"].removeprefix(f"{environment.prefix}-")
+            yield f"{name} {alarm['StateValue']}"
+
+
+def runs_table(environment: Environment) -> Table:
+    """Return the latest runs with their row accounts, the newest first."""
+    table = Table("run", "status", "started (UTC)", box=None, pad_edge=False)
+    for column in ("seconds", "rows in", "loaded", "rejected", "superseded"):
+        table.add_column(column, justify="right")
+    executions = environment.client("stepfunctions").list_executions(
+        stateMachineArn=environment.state_machine_arn, maxResults=RECENT_RUNS
+    )["executions"]
+    for execution in executions:
+        table.add_row(*_run_cells(environment, execution))
+    return table
+
+
+def _run_cells(environment: Environment, execution: dict[str, Any]) -> list[str]:
+    started, stopped = execution["startDate"], execution.get("stopDate")
+    cells = [
+        execution["name"],
+        execution["status"],
+        f"{started:%Y-%m-%d %H:%M:%S}",
+        f"{(stopped - started).total_seconds():.1f}" if stopped else "",
+    ]
+    if execution["status"] != SUCCEEDED:
+        return cells
+    try:
+        account = read_account(environment, execution["name"])
+    except OperationError:  # a smoke test removes what it wrote
+        return cells
+    counts = (account.rows_in, account.loaded, account.rejected, account.superseded)
+    return cells + [str(count) for count in counts]
+
+
+def facts(environment: Environment) -> Iterator[tuple[str, str]]:
+    """Yield what there is to know besides the runs, as (label, text)."""
+    yield "where", f"account {environment.account_id}, {environment.region}"
+    if live := live_release(environment):
+        version = live.version_arn.rsplit(":", 1)[-1]
+        yield "live", f"{live.release}, version {version} of {environment.prefix}-etl"
+        yield "pins", " ".join(live.functions)
+    else:
+        yield "live", f"nothing yet; run: make deploy ENV={environment.name}"
+    yield "stacks", ", ".join(stack_states(environment))
+    yield "alarms", ", ".join(alarm_states(environment)) or "none"
+    warehouse = Warehouse(environment)
+    for dataset in environment.config["datasets"].values():
+        name = f"{LIVE_SCHEMA}.{dataset['target']['table']}"
+        yield "warehouse", f"{name}: {warehouse.fingerprint(LIVE_SCHEMA, dataset)}"
+    for deploy in recent(environment, RECENT_DEPLOYS):
+        yield "deploy", (
+            f"{deploy['started']}  {deploy['to']}  {deploy['result']}  {deploy['seconds']} s  "
+            f"by {deploy['who']}"
+        )
+    yield "data", f"s3://{environment.data_bucket}/data/"
+    yield "logs", (
+        f"{environment.state_machine_log}, /aws/lambda/{environment.prefix}-*, "
+        "/aws-glue/jobs/output and /error"
+    )
+
+
+@command
+def main() -> int:
+    """Show the status of one environment on stdout."""
+    parser = argparse.ArgumentParser(prog="python -m ops.status", description=__doc__)
+    parser.add_argument("--env", required=True)
+    environment = Environment.load(parser.parse_args().env)
+    environment.require_deployed()
+    out = console()
+    out.print(f"{environment.prefix}\n")
+    for label, fact in facts(environment):
+        out.print(f"{label:<10} {fact}", soft_wrap=True)
+    out.print("", runs_table(environment), sep="\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,39 @@
+"""What a deploy must know before it starts: where it goes, as whom, and what is live there.
+
+Refuses credentials of another account and another region than the environment's.
+"""
+
+import argparse
+import sys
+
+import boto3
+
+from ops.environment import Environment, OperationError, command
+from ops.status import live_release
+
+
+@command
+def main() -> int:
+    """Print prefix, account, region, caller, live version and live release, a line each."""
+    parser = argparse.ArgumentParser(prog="python -m ops.target", description=__doc__)
+    parser.add_argument("--env", required=True)
+    environment = Environment.load(parser.parse_args().env)
+    region = boto3.Session().region_name
+    if region != environment.region:
+        raise OperationError(
+            f"the region is {region}; {environment.name} is configured for {environment.region}"
+        )
+    caller = environment.client("sts").get_caller_identity()
+    if caller["Account"] != environment.account_id:
+        raise OperationError(
+            f"the credentials are of account {caller['Account']}; {environment.name} is "
+            f"configured for account {environment.account_id}"
+        )
+    live = live_release(environment)
+    print(environment.prefix, environment.account_id, environment.region, caller["Arn"], sep="\n")
+    print(live.version_arn if live else "", live.release if live else "", sep="\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

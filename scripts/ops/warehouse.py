@@ -1,0 +1,307 @@
+"""The warehouse, reached through the Redshift Data API: its tables, its statements, its
+fingerprints.
+
+Tables follow from the datasets' configuration; every schema has the same ones, so that a smoke
+test loads what a real run loads, beside the real rows.
+"""
+
+import argparse
+import hashlib
+import json
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from ops.environment import WAREHOUSE_DATABASE, Environment, OperationError, command
+
+LIVE_SCHEMA = "public"
+SMOKE_SCHEMA = "smoke"
+SCHEMAS = (LIVE_SCHEMA, SMOKE_SCHEMA)
+
+LOAD_HISTORY = "load_history"
+LOAD_HISTORY_COLUMNS = (
+    ("run_id", "varchar(64) NOT NULL"),
+    ("dataset", "varchar(64) NOT NULL"),
+    ("source_files", "varchar(65535) NOT NULL"),
+    ("run_date", "date NOT NULL"),
+    ("release", "varchar(64) NOT NULL"),
+    ("rows_in", "bigint NOT NULL"),
+    ("rows_loaded", "bigint NOT NULL"),
+    ("rows_rejected", "bigint NOT NULL"),
+    ("rows_superseded", "bigint NOT NULL"),
+    ("loaded_at", "timestamp NOT NULL"),
+)
+
+# How Redshift calls the user behind an IAM role.
+LOADER = "IAMR:{project}-{environment}-load-warehouse"
+
+NULL_TEXT = "~null~"
+HASH_HEX_DIGITS = 15  # the most that fit a signed 64-bit integer
+STATEMENT_TIMEOUT_SECONDS = 900
+POLL_SECONDS = (0.05, 2.0)  # the first pause and the longest
+
+Row = tuple[Any, ...]
+
+
+class WarehouseError(OperationError):
+    """The warehouse refused a statement; the message is its own."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """A statement's result: column names, and rows that are fetched as they are read."""
+
+    columns: list[str]
+    rows: Iterator[Row]
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """What a set of rows holds, whatever their order: how many, and the sum of their hashes."""
+
+    rows: int
+    content: int
+
+    def __str__(self) -> str:
+        return f"{self.rows} rows, content hash {self.content:x}"
+
+
+class Warehouse:
+    """Runs SQL in an environment's warehouse, as its administrator, and waits for it.
+
+    Raises OperationError where there is no warehouse.
+    """
+
+    def __init__(self, environment: Environment):
+        self._target = {
+            "WorkgroupName": environment.prefix,
+            "Database": WAREHOUSE_DATABASE,
+            "SecretArn": _administrator_secret(environment),
+        }
+        self._client = environment.client("redshift-data")
+
+    def run(self, sql: str) -> Result:
+        """Run one statement; raise WarehouseError with the warehouse's own message."""
+        return self._finish(self._submit(self._client.execute_statement, Sql=sql))
+
+    def run_all(self, statements: Sequence[str]) -> None:
+        """Run statements as one transaction: all of them or none."""
+        self._finish(self._submit(self._client.batch_execute_statement, Sqls=list(statements)))
+
+    def one(self, sql: str) -> Row:
+        """Return the only row of a query."""
+        (row,) = self.run(sql).rows
+        return row
+
+    def fingerprint(self, schema: str, dataset: dict[str, Any], where: str = "TRUE") -> Fingerprint:
+        """Return the fingerprint of a dataset's table, or of the part that `where` selects."""
+        rows, content = self.one(fingerprint_sql(schema, dataset, where))
+        return Fingerprint(int(rows), int(content or 0))
+
+    def _submit(self, call, **arguments) -> str:
+        try:
+            return call(**self._target, **arguments)["Id"]
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "ValidationException":
+                raise WarehouseError(error.response["Error"]["Message"]) from error
+            raise
+
+    def _finish(self, statement: str) -> Result:
+        deadline = time.monotonic() + STATEMENT_TIMEOUT_SECONDS
+        pause, longest = POLL_SECONDS
+        while True:
+            state = self._client.describe_statement(Id=statement)
+            if state["Status"] == "FINISHED":
+                break
+            if state["Status"] in ("FAILED", "ABORTED"):
+                raise WarehouseError(state.get("Error") or f"statement {state['Status'].lower()}")
+            if time.monotonic() > deadline:
+                self._client.cancel_statement(Id=statement)
+                raise WarehouseError(
+                    f"cancelled: it ran for more than {STATEMENT_TIMEOUT_SECONDS} s"
+                )
+            time.sleep(pause)
+            pause = min(pause * 1.5, longest)
+        if not state.get("HasResultSet"):
+            return Result([], iter(()))
+        page = self._client.get_statement_result(Id=statement)
+        columns = [column["name"] for column in page["ColumnMetadata"]]
+        return Result(columns, self._rows(statement, page))
+
+    def _rows(self, statement: str, page: dict[str, Any]) -> Iterator[Row]:
+        while True:
+            for record in page["Records"]:
+                yield tuple(_value(field) for field in record)
+            if not page.get("NextToken"):
+                return
+            page = self._client.get_statement_result(Id=statement, NextToken=page["NextToken"])
+
+
+def _administrator_secret(environment: Environment) -> str:
+    """Return the ARN of the administrator's password, which AWS keeps and rotates.
+
+    A caller known by IAM alone would be a database user without any rights.
+    """
+    try:
+        answer = environment.client("redshift-serverless").get_namespace(
+            namespaceName=environment.prefix
+        )
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "ResourceNotFoundException":
+            raise
+        raise OperationError(
+            f"{environment.name} has no warehouse; run: make deploy ENV={environment.name}"
+        ) from error
+    return answer["namespace"]["adminPasswordSecretArn"]
+
+
+def _value(field: dict[str, Any]) -> Any:
+    """Return a Data API field as a Python value: {'isNull': True}, {'longValue': 1} and so on."""
+    ((kind, value),) = field.items()
+    return None if kind == "isNull" else value
+
+
+# ---- tables
+# --------------------------------------------------------------------------------------
+
+
+def table_ddl(config: dict[str, Any], schemas: Iterable[str] = SCHEMAS) -> list[str]:
+    """Return the statements that make every schema and table that is not there yet."""
+    statements = []
+    for schema in schemas:
+        if schema != LIVE_SCHEMA:
+            statements.append(f"CREATE SCHEMA IF NOT EXISTS {schema}")
+        for table, columns in tables(config).items():
+            body = ", ".join(f"{quote(name)} {definition}" for name, definition in columns)
+            statements.append(f"CREATE TABLE IF NOT EXISTS {schema}.{quote(table)} ({body})")
+    return statements
+
+
+def tables(config: dict[str, Any]) -> dict[str, tuple[tuple[str, str], ...]]:
+    """Return each table's columns as (name, SQL type)."""
+    return {
+        dataset["target"]["table"]: tuple(
+            (column["name"], column["type"] + (" NOT NULL" if column.get("required") else ""))
+            for column in dataset["columns"]
+        )
+        for dataset in config["datasets"].values()
+    } | {LOAD_HISTORY: LOAD_HISTORY_COLUMNS}
+
+
+def grants(config: dict[str, Any], user: str) -> list[str]:
+    """Return the statements that let a user load every table, and nothing else."""
+    statements = []
+    for schema in SCHEMAS:
+        statements.append(f"GRANT USAGE ON SCHEMA {schema} TO {quote(user)}")
+        statements += [
+            f"GRANT SELECT, INSERT, UPDATE, DELETE ON {schema}.{quote(table)} TO {quote(user)}"
+            for table in tables(config)
+        ]
+    return statements
+
+
+def prepare(warehouse: Warehouse, config: dict[str, Any]) -> None:
+    """Make what is missing; raise OperationError where a table differs from the configuration.
+
+    The loader's role is a database user of its own, which owns nothing.
+    """
+    user = LOADER.format(**config)
+    known = warehouse.run(f"SELECT usename FROM pg_user WHERE usename = '{user}'").rows
+    if not list(known):
+        warehouse.run(f"CREATE USER {quote(user)} PASSWORD DISABLE")
+    warehouse.run_all(table_ddl(config) + grants(config, user))
+    found: dict[tuple[str, str], list[str]] = {}
+    schemas = ", ".join(f"'{schema}'" for schema in SCHEMAS)
+    for schema, table, column in warehouse.run(
+        "SELECT table_schema, table_name, column_name FROM information_schema.columns "
+        f"WHERE table_schema IN ({schemas}) ORDER BY table_schema, table_name, ordinal_position"
+    ).rows:
+        found.setdefault((schema, table), []).append(column)
+    for schema in SCHEMAS:
+        for table, columns in tables(config).items():
+            expected = [name for name, _ in columns]
+            actual = found.get((schema, table), [])
+            if actual != expected:
+                raise OperationError(
+                    f"{schema}.{table} has the columns {', '.join(actual)}; "
+                    f"the configuration says {', '.join(expected)}. Change the table by hand "
+                    "(ALTER TABLE), or the dataset's columns back"
+                )
+
+
+def quote(identifier: str) -> str:
+    """Return an SQL identifier that may be a keyword, such as time."""
+    return '"' + identifier.replace('"', '""') + '"'
+
+
+# ---- fingerprints
+# --------------------------------------------------------------------------------
+
+
+def fingerprint_sql(schema: str, dataset: dict[str, Any], where: str = "TRUE") -> str:
+    """Return the query of a table's row count and content hash.
+
+    A row's hash is the first 60 bits of the MD5 of its values as text; the sum does not depend on
+    the rows' order.
+    """
+    line = " || '|' || ".join(_as_text(column) for column in dataset["columns"])
+    hashed = f"STRTOL(SUBSTRING(MD5({line}), 1, {HASH_HEX_DIGITS}), 16)"
+    table = f"{schema}.{quote(dataset['target']['table'])}"
+    return f"SELECT COUNT(*), SUM(CAST({hashed} AS DECIMAL(38,0))) FROM {table} WHERE {where}"
+
+
+def _as_text(column: dict[str, Any]) -> str:
+    name = quote(column["name"])
+    text = name if column["type"].startswith("varchar") else f"CAST({name} AS VARCHAR(64))"
+    return f"COALESCE({text}, '{NULL_TEXT}')"
+
+
+def fingerprint_of(rows: Iterable[Sequence[str | None]]) -> Fingerprint:
+    """Return the same fingerprint of rows of values as the warehouse prints them."""
+    count = content = 0
+    for row in rows:
+        line = "|".join(NULL_TEXT if value is None else value for value in row)
+        digest = hashlib.md5(line.encode(), usedforsecurity=False).hexdigest()
+        count += 1
+        content += int(digest[:HASH_HEX_DIGITS], 16)
+    return Fingerprint(count, content)
+
+
+@command
+def main() -> int:
+    """Prepare the tables, or print a table's fingerprint."""
+    parser = argparse.ArgumentParser(prog="python -m ops.warehouse", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    prepare_command = commands.add_parser("prepare", help="make the schemas and tables")
+    prepare_command.add_argument("--config", type=Path, help="a release's merged configuration")
+    fingerprint_command = commands.add_parser("fingerprint", help="count and hash of a table")
+    fingerprint_command.add_argument("--dataset", default="products")
+    fingerprint_command.add_argument("--schema", choices=SCHEMAS, default=LIVE_SCHEMA)
+    for subcommand in commands.choices.values():
+        subcommand.add_argument("--env", required=True)
+    arguments = parser.parse_args()
+
+    environment = Environment.load(arguments.env)
+    warehouse = Warehouse(environment)
+    if arguments.command == "prepare":
+        config = environment.config
+        if arguments.config:
+            config = json.loads(arguments.config.read_text(encoding="utf-8"))
+        prepare(warehouse, config)
+        print(f"{', '.join(tables(config))} in {' and '.join(SCHEMAS)}", file=sys.stderr)
+    else:
+        dataset = environment.config["datasets"].get(arguments.dataset)
+        if dataset is None:
+            known = ", ".join(environment.config["datasets"])
+            raise OperationError(f"no dataset {arguments.dataset!r}; configured are: {known}")
+        print(warehouse.fingerprint(arguments.schema, dataset))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

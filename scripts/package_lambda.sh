@@ -1,0 +1,76 @@
+#!/usr/bin/env bash
+# Packages every Lambda function as a zip of its own, and the layer that they share.
+set -euo pipefail
+
+# shellcheck source=scripts/lib/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
+# shellcheck source=scripts/lib/packaging.sh
+source "$REPOSITORY/scripts/lib/packaging.sh"
+
+# AWS's limits for a function with its layers, and our own: a function's zip stays small enough to read in the console.
+readonly LAMBDA_ZIP_LIMIT=$((50 * 1024 * 1024))
+readonly LAMBDA_UNZIPPED_LIMIT=$((250 * 1024 * 1024))
+readonly FUNCTION_ZIP_GOAL=$((1024 * 1024))
+
+usage() {
+  cat <<'USAGE'
+Usage: scripts/package_lambda.sh --output FOLDER
+
+Writes FOLDER/lambdas/<function>.zip for each lambdas/<function>/ and FOLDER/layers/common.zip.
+Dependencies come from the requirements.txt beside the code, hash-locked. The same sources give the same bytes.
+Fails when a zip is over 50 MB, a function with the layer over 250 MB unzipped, or a function's zip over 1 MB.
+USAGE
+}
+
+# Arguments: stage folder, output folder.
+package_layer() {
+  copy_tree "$REPOSITORY/lambdas/layers/common/python" "$1/python"
+  install_requirements "$REPOSITORY/lambdas/layers/common/requirements.txt" "$1/python"
+  python -m ops.zip_tree "$1" "$2/layers/common.zip"
+  check_size "layers/common.zip" "$(wc -c <"$2/layers/common.zip")" "$LAMBDA_ZIP_LIMIT"
+}
+
+# Arguments: function, stage folder, output folder, bytes of the unzipped layer.
+package_function() {
+  local name="$1" stage="$2" zip="$3/lambdas/$1.zip" layer_bytes="$4"
+  copy_tree "$REPOSITORY/lambdas/$name/src" "$stage"
+  install_requirements "$REPOSITORY/lambdas/$name/requirements.txt" "$stage"
+  python -m ops.zip_tree "$stage" "$zip"
+  check_size "lambdas/$name.zip" "$(wc -c <"$zip")" "$FUNCTION_ZIP_GOAL"
+  check_size "$name and its layer, unzipped," $(($(tree_bytes "$stage") + layer_bytes)) "$LAMBDA_UNZIPPED_LIMIT"
+}
+
+main() {
+  local output="" source name layer_bytes packaged=()
+  while (($#)); do
+    case "$1" in
+      --output)
+        require_value "$1" "${2:-}"
+        output="$2"
+        shift 2
+        ;;
+      -h | --help)
+        usage
+        return
+        ;;
+      *) usage_error "unknown argument '$1'" ;;
+    esac
+  done
+  [[ -n "$output" ]] || usage_error "--output is missing"
+
+  mkdir -p "$output/lambdas" "$output/layers"
+  output="$(cd "$output" && pwd)"
+  stage="$(mktemp -d)"
+  trap 'rm -rf "$stage"' EXIT
+
+  package_layer "$stage/layer" "$output"
+  layer_bytes="$(tree_bytes "$stage/layer")"
+  for source in "$REPOSITORY"/lambdas/*/src; do
+    name="$(basename "$(dirname "$source")")"
+    package_function "$name" "$stage/$name" "$output" "$layer_bytes"
+    packaged+=("$name.zip")
+  done
+  log "package_lambda: common.zip ${packaged[*]}"
+}
+
+main "$@"

@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# Puts a built release into its environment's artifact bucket, once.
+set -euo pipefail
+
+# shellcheck source=scripts/lib/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
+
+usage() {
+  cat <<'USAGE'
+Usage: scripts/upload_artifacts.sh --env ENV --version VERSION
+
+Uploads build/VERSION/ to releases/VERSION/ of the artifact bucket; the manifest goes last. What is there already with
+the same bytes is skipped; other bytes under the same version are refused before anything is written.
+USAGE
+}
+
+main() {
+  local environment="${ENV:-}" version="${VERSION:-}"
+  while (($#)); do
+    case "$1" in
+      --env)
+        require_value "$1" "${2:-}"
+        environment="$2"
+        shift 2
+        ;;
+      --version)
+        require_value "$1" "${2:-}"
+        version="$2"
+        shift 2
+        ;;
+      -h | --help)
+        usage
+        return
+        ;;
+      *) usage_error "unknown argument '$1'" ;;
+    esac
+  done
+  require_environment "$environment"
+  require_version_name "$version"
+
+  python -m ops.releases upload --env "$environment" --version "$version" "$REPOSITORY/build/$version"
+}
+
+main "$@"
