@@ -1,0 +1,66 @@
+"""One deployed environment for all end-to-end tests."""
+
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+from tests.conftest import REPOSITORY
+from tests.e2e.project import PREFIX, Project
+
+
+@pytest.fixture(scope="session")
+def project(local_aws) -> Project:
+    """The checkout under test, deployed to dev."""
+    project = Project(REPOSITORY, local_aws)
+    deployed = project.make("deploy", "ENV=dev")
+    assert deployed.returncode == 0, deployed.stderr
+    return project
+
+
+@pytest.fixture(scope="session")
+def notifications(project) -> Iterator:
+    """A function that returns every notification sent so far, as parsed JSON."""
+    sqs, sns = project.client("sqs"), project.client("sns")
+    queue = sqs.create_queue(QueueName="e2e-notifications")["QueueUrl"]
+    queue_arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])
+    sns.subscribe(
+        TopicArn=f"arn:aws:sns:us-east-1:111111111111:{PREFIX}-notifications",
+        Protocol="sqs",
+        Endpoint=queue_arn["Attributes"]["QueueArn"],
+    )
+    seen: list[dict] = []
+
+    def received() -> list[dict]:
+        while messages := sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get(
+            "Messages"
+        ):
+            for message in messages:
+                seen.append(json.loads(json.loads(message["Body"])["Message"]))
+                sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
+        return seen
+
+    yield received
+    sqs.delete_queue(QueueUrl=queue)
+
+
+@pytest.fixture
+def broken_copy(project, tmp_path) -> Project:
+    """A copy of the checkout to break, working against the same local AWS."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    copy = tmp_path / "copy"
+    for name in filter(None, listed.stdout.split("\0")):
+        if (REPOSITORY / name).exists():
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(REPOSITORY / name, copy / name)
+    shutil.copytree(REPOSITORY / ".git", copy / ".git")
+    (copy / ".venv").symlink_to(REPOSITORY / ".venv")
+    return Project(copy, project.aws)

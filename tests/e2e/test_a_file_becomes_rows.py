@@ -1,0 +1,85 @@
+"""A day of the real feed goes in; exactly its good rows are in the warehouse, by count and hash."""
+
+import csv
+import shutil
+from pathlib import Path
+
+import pytest
+from ops import real_feed
+
+from tests.e2e.reference import expect
+
+
+@pytest.fixture(scope="module")
+def day(tmp_path_factory) -> Path:
+    """The first day of the real feed, with two purchases repeated and some in the wrong."""
+    (file,) = real_feed.day_files(real_feed.days(count=1))
+    return Path(shutil.copy(file, tmp_path_factory.mktemp("feed")))
+
+
+def table(project, file: Path) -> str:
+    """Return count and hash of the table's rows of the file's day, straight from the warehouse."""
+    stamp = file.name.removeprefix("Products_")[:8]
+    day = f"{stamp[:4]}-{stamp[4:6]}-{stamp[6:]}"
+    lines = project.query(
+        "select product_id, product_name, department, brand, product_category, package_size, "
+        f"price, quantity, store_id, time from products where time::date = '{day}'"
+    )
+    expected = expect(file)
+    rows = {}
+    for row in csv.reader(lines):
+        values = tuple(value or None for value in row)
+        assert (values[0], values[9]) not in rows, f"the key {values[0]}, {values[9]} is doubled"
+        rows[values[0], values[9]] = values
+    expected.rows = rows
+    return expected.fingerprint()
+
+
+def test_a_day_of_the_real_feed_is_loaded_whole_and_only_once(project, day):
+    # GIVEN what plain Python says of the file
+    expected = expect(day)
+    assert expected.rejected > 0 and expected.rows_in > 1000, "the day is too clean to prove much"
+
+    # WHEN it is fed
+    first = project.feed(day)
+
+    # THEN every row is accounted for, and the table holds exactly those rows
+    assert first.returncode == 0, first.stderr
+    words = first.stdout.split()
+    assert words[words.index("in") + 1] == str(expected.rows_in)
+    assert words[words.index("loaded") + 1] == str(expected.loaded)
+    assert words[words.index("rejected") + 1] == str(expected.rejected)
+    assert words[words.index("superseded") + 1] == str(expected.superseded)
+    assert table(project, day) == expected.fingerprint()
+
+    # AND WHEN the same file comes again, THEN nothing runs and nothing changes
+    runs = len(project.executions())
+    again = project.feed(day)
+    assert again.returncode == 0, again.stderr
+    assert "was loaded before" in again.stderr
+    assert len(project.executions()) == runs
+    assert table(project, day) == expected.fingerprint()
+
+
+def test_the_same_rows_under_another_name_change_nothing(project, day, tmp_path):
+    project.feed(day)
+    renamed = Path(shutil.copy(day, tmp_path / "Products_20170228.csv"))
+    done = project.feed(renamed)
+    assert done.returncode == 0, done.stderr
+    assert table(project, day) == expect(day).fingerprint()
+
+
+def test_a_file_changed_under_its_name_replaces_its_rows(project, day, tmp_path):
+    # GIVEN a loaded day, and the same file with one price corrected
+    project.feed(day)
+    changed = tmp_path / day.name
+    header, first, *rest = day.read_text(encoding="utf-8").splitlines(keepends=True)
+    fields = next(csv.reader([first]))
+    price = f"{float(fields[6]) + 1:.2f}"
+    changed.write_text(header + first.replace(f",{fields[6]},", f",{price},", 1) + "".join(rest))
+    assert expect(changed).fingerprint() != expect(day).fingerprint()
+
+    # WHEN it is fed, THEN the table holds the correction
+    done = project.feed(changed)
+    assert done.returncode == 0, done.stderr
+    assert table(project, day) == expect(changed).fingerprint()

@@ -1,0 +1,90 @@
+"""IAM is enforced over HTTP: no root keys, least privilege, TLS-only bucket policies."""
+
+import json
+import uuid
+
+import boto3
+import pytest
+import requests
+from botocore.exceptions import ClientError
+
+
+def client_with_key(aws, service, key, secret="secret"):
+    return boto3.client(
+        service,
+        region_name="us-east-1",
+        endpoint_url=aws.url,
+        aws_access_key_id=key,
+        aws_secret_access_key=secret,
+    )
+
+
+@pytest.fixture(name="bucket")
+def fixture_bucket(local_aws):
+    name = f"bucket-{uuid.uuid4().hex[:12]}"
+    local_aws.session("dev").client("s3").create_bucket(Bucket=name)
+    return name
+
+
+@pytest.mark.parametrize("key", ["test", "111111111111", "AKIAAAAAAAAAAAAAAAAA"])
+def test_keys_that_iam_did_not_issue_are_refused(local_aws, key):
+    with pytest.raises(ClientError) as error:
+        client_with_key(local_aws, "sns", key).list_topics()
+    assert error.value.response["ResponseMetadata"]["HTTPStatusCode"] == 403
+
+
+def test_a_wrong_secret_is_refused(local_aws):
+    key = local_aws.session("dev").get_credentials().access_key
+    with pytest.raises(ClientError, match="SignatureDoesNotMatch"):
+        client_with_key(local_aws, "sts", key, "wrong").get_caller_identity()
+
+
+def test_an_unsigned_request_does_not_read_a_bucket(local_aws, bucket):
+    response = requests.get(f"{local_aws.url}/{bucket}", timeout=10)
+    assert response.status_code == 403, response.text
+
+
+def test_a_user_may_do_what_its_policy_allows_and_no_more(local_aws, bucket):
+    session = local_aws.session("dev")
+    iam = session.client("iam")
+    user = f"reader-{uuid.uuid4().hex[:8]}"
+    iam.create_user(UserName=user)
+    statement = {
+        "Effect": "Allow",
+        "Action": "s3:GetObject",
+        "Resource": f"arn:aws:s3:::{bucket}/*",
+    }
+    iam.put_user_policy(
+        UserName=user,
+        PolicyName="read",
+        PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [statement]}),
+    )
+    key = iam.create_access_key(UserName=user)["AccessKey"]
+    session.client("s3").put_object(Bucket=bucket, Key="file", Body=b"content")
+
+    reader = client_with_key(local_aws, "s3", key["AccessKeyId"], key["SecretAccessKey"])
+    assert reader.get_object(Bucket=bucket, Key="file")["Body"].read() == b"content"
+    with pytest.raises(ClientError, match="AccessDenied"):
+        reader.put_object(Bucket=bucket, Key="file", Body=b"other")
+
+
+def test_a_tls_only_bucket_serves_https_and_denies_plain_http(local_aws, bucket):
+    s3 = local_aws.session("dev").client("s3")
+    statement = {
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": "s3:*",
+        "Resource": [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"],
+        "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+    }
+    s3.put_bucket_policy(
+        Bucket=bucket, Policy=json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    )
+    s3.put_object(Bucket=bucket, Key="file", Body=b"content")
+
+    s3.meta.events.register(
+        "before-sign.s3.*",
+        lambda request, **_: request.headers.add_header("x-forwarded-proto", "http"),
+    )
+    with pytest.raises(ClientError, match="AccessDenied"):
+        s3.get_object(Bucket=bucket, Key="file")

@@ -1,0 +1,57 @@
+# Wrong usage of the release scripts: exit code 2, the reason and the usage on stderr, nothing done.
+
+setup() {
+  cd "$BATS_TEST_DIRNAME/../.." || exit 1
+  unset ENV VERSION
+}
+
+# Arguments: words of the message, command...
+refuses() {
+  local words="$1"
+  shift
+  run --separate-stderr "$@"
+  [ "$status" -eq 2 ] || return 1
+  [ -z "$output" ] || return 1
+  [[ "$stderr" == *"$words"* ]] || return 1
+  [[ "$stderr" == *Usage:* ]]
+}
+
+bats_require_minimum_version 1.5.0
+
+@test "every script explains itself" {
+  for script in scripts/*.sh; do
+    run --separate-stderr "$script" --help
+    [ "$status" -eq 0 ]
+    [[ "$output" == "Usage: $script"* ]]
+  done
+}
+
+@test "an unknown argument is named" {
+  for script in build deploy package_glue package_lambda smoke_test upload_artifacts; do
+    refuses "unknown argument '--frob'" "scripts/$script.sh" --frob
+  done
+}
+
+@test "an unknown environment is answered with the known ones" {
+  for script in deploy smoke_test upload_artifacts; do
+    refuses "choose one of: dev qa staging prod" "scripts/$script.sh" --env production
+  done
+}
+
+@test "a missing environment is an error, not a default" {
+  for script in deploy smoke_test upload_artifacts; do
+    refuses "--env ''" "scripts/$script.sh"
+  done
+}
+
+@test "an option without its value is an error" {
+  refuses "--env needs a value" scripts/deploy.sh --env
+  refuses "--env needs a value" scripts/deploy.sh --env --version v1
+  refuses "--output needs a value" scripts/package_glue.sh --output
+  refuses "--output is missing" scripts/package_lambda.sh
+}
+
+@test "a version that would leave its folder is refused" {
+  refuses "version '../../etc'" scripts/build.sh --version ../../etc
+  refuses "version '../../etc'" scripts/deploy.sh --env dev --version ../../etc
+}
