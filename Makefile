@@ -78,16 +78,16 @@ smoke: setup $(UP) ## Prove that what is live in ENV loads rows
 demo: ENV := dev
 demo: setup up ## From a bare clone: deploy to dev and load seven days of real purchases
 	@$(MAKE) deploy ENV=dev
-	@python -m ops.demo --env dev
+	@python -m ops.data.demo --env dev
 
 feed: setup $(UP) ## Put a file in the inbox and follow it to its end: ENV= FILE= [DATASET=]
-	@python -m ops.feed --env $(ENV)
+	@python -m ops.data.feed --env $(ENV)
 
 query: setup $(UP) ## Rows from the warehouse as CSV: ENV= SQL="select ..."
-	@python -m ops.query --env $(ENV)
+	@python -m ops.data.query --env $(ENV)
 
 status: setup $(UP) ## What is live in ENV, its last runs and its alarms
-	@python -m ops.status --env $(ENV)
+	@python -m ops.release.status --env $(ENV)
 
 config: setup ## The merged configuration of ENV and where each value comes from [SET="a.b=c ..."]
 	@python -m ops.config show --env $(ENV) $(foreach value,$(SET),--set $(value))

@@ -43,7 +43,7 @@ build() {
   lambdas=$!
   copy_definitions "$partial"
   wait_all "$glue" "$lambdas" || die "packaging failed; its output is above"
-  python -m ops.manifest create --version "$version" "$partial"
+  python -m ops.build.manifest create --version "$version" "$partial"
 
   rm -rf "$target"
   mv "$partial" "$target"
@@ -67,9 +67,9 @@ main() {
   done
 
   if [[ -z "$version" ]]; then
-    version="$(python -m ops.version)"
+    version="$(python -m ops.build.version)"
     if [[ -f "$REPOSITORY/build/$version/manifest.json" ]] &&
-      python -m ops.manifest verify "$REPOSITORY/build/$version"; then
+      python -m ops.build.manifest verify "$REPOSITORY/build/$version"; then
       log "build: build/$version is there and matches its manifest"
       echo "$version"
       return

@@ -60,7 +60,7 @@ USAGE
 # Globals: PREFIX, ACCOUNT, REGION, CALLER, LIVE, FROM, STATE_MACHINE (set)
 check_target() {
   local target
-  target="$(python -m ops.target --env "$ENVIRONMENT")"
+  target="$(python -m ops.release.target --env "$ENVIRONMENT")"
   { read -r PREFIX && read -r ACCOUNT && read -r REGION && read -r CALLER && read -r LIVE && read -r FROM; } <<<"$target"
   STATE_MACHINE="arn:aws:states:$REGION:$ACCOUNT:stateMachine:$PREFIX-etl"
   log "  account $ACCOUNT, region $REGION, as $CALLER"
@@ -73,11 +73,11 @@ verify_release() {
   RELEASE_FOLDER="$REPOSITORY/build/$VERSION"
   if [[ ! -d "$RELEASE_FOLDER" ]]; then
     log "  build/$VERSION is not there; fetching it"
-    python -m ops.releases download --env "$ENVIRONMENT" --version "$VERSION" "$WORK/release"
+    python -m ops.release.releases download --env "$ENVIRONMENT" --version "$VERSION" "$WORK/release"
     mkdir -p "$REPOSITORY/build"
     mv "$WORK/release" "$RELEASE_FOLDER"
   fi
-  python -m ops.manifest verify "$RELEASE_FOLDER"
+  python -m ops.build.manifest verify "$RELEASE_FOLDER"
   RELEASE_CONFIG="$RELEASE_FOLDER/config/$ENVIRONMENT.json"
   log "  release $VERSION matches its manifest"
 }
@@ -112,7 +112,7 @@ publish() {
 }
 
 prepare_warehouse() {
-  python -m ops.warehouse prepare --env "$ENVIRONMENT" --config "$RELEASE_CONFIG"
+  python -m ops.data.warehouse prepare --env "$ENVIRONMENT" --config "$RELEASE_CONFIG"
 }
 
 # Globals: GREEN (set)
@@ -149,7 +149,7 @@ record_deploy() {
 # Arguments: stack.
 release_stack() {
   local template="$RELEASE_FOLDER/cloudformation/$1.yaml" request="$WORK/$1.json"
-  python -m ops.stacks --config "$RELEASE_CONFIG" --template "$template" --stack "$1" --release "$VERSION" >"$request"
+  python -m ops.release.stacks --config "$RELEASE_CONFIG" --template "$template" --stack "$1" --release "$VERSION" >"$request"
   deploy_stack "$PREFIX-$1" "$template" "$request"
 }
 
@@ -183,7 +183,7 @@ publish_functions() {
 
 # Outputs: the state machine's definition with everything that it calls pinned.
 render_definition() {
-  python -m ops.render "$RELEASE_FOLDER/step-functions/etl_pipeline.asl.json" \
+  python -m ops.release.render "$RELEASE_FOLDER/step-functions/etl_pipeline.asl.json" \
     "ReleaseVersion=$VERSION" \
     "ValidateInputArn=$(<"$WORK/versions/validate_input")" \
     "CheckQualityArn=$(<"$WORK/versions/check_quality")" \
@@ -200,7 +200,7 @@ render_definition() {
 
 # Arguments: result.  Also on failure, as far as there is a bucket to write to.
 write_record() {
-  python -m ops.deploys --env "$ENVIRONMENT" --who "$CALLER" --started "$STARTED_AT" --from "$FROM" --to "$VERSION" \
+  python -m ops.release.deploys --env "$ENVIRONMENT" --who "$CALLER" --started "$STARTED_AT" --from "$FROM" --to "$VERSION" \
     --result "$1" --seconds "$(as_seconds $(($(now_ms) - STARTED_MS)))" "${PHASE_TIMES[@]}"
 }
 

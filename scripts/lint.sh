@@ -48,8 +48,8 @@ main() {
   run shellcheck shellcheck --external-sources "${shell[@]}"
   run shfmt shfmt -d -i 2 -ci "${shell[@]}"
   run cfn-lint cfn-lint "${templates[@]}"
-  run state-machine python -m ops.asl_check
-  run policies python -m ops.iam_check
+  run state-machine python -m ops.checks.asl_check
+  run policies python -m ops.checks.iam_check
 
   if [[ ${#FAILED[@]} -gt 0 ]]; then
     echo "lint: failed: ${FAILED[*]}" >&2

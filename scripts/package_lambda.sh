@@ -26,7 +26,7 @@ USAGE
 package_layer() {
   copy_tree "$REPOSITORY/lambdas/layers/common/python" "$1/python"
   install_requirements "$REPOSITORY/lambdas/layers/common/requirements.txt" "$1/python"
-  python -m ops.zip_tree "$1" "$2/layers/common.zip"
+  python -m ops.build.zip_tree "$1" "$2/layers/common.zip"
   check_size "layers/common.zip" "$(wc -c <"$2/layers/common.zip")" "$LAMBDA_ZIP_LIMIT"
 }
 
@@ -35,7 +35,7 @@ package_function() {
   local name="$1" stage="$2" zip="$3/lambdas/$1.zip" layer_bytes="$4"
   copy_tree "$REPOSITORY/lambdas/$name/src" "$stage"
   install_requirements "$REPOSITORY/lambdas/$name/requirements.txt" "$stage"
-  python -m ops.zip_tree "$stage" "$zip"
+  python -m ops.build.zip_tree "$stage" "$zip"
   check_size "lambdas/$name.zip" "$(wc -c <"$zip")" "$FUNCTION_ZIP_GOAL"
   check_size "$name and its layer, unzipped," $(($(tree_bytes "$stage") + layer_bytes)) "$LAMBDA_UNZIPPED_LIMIT"
 }

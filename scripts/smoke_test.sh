@@ -38,7 +38,7 @@ main() {
     esac
   done
   require_environment "$environment"
-  python -m ops.smoke --env "$environment" "${versions[@]}"
+  python -m ops.data.smoke --env "$environment" "${versions[@]}"
 }
 
 main "$@"

@@ -38,7 +38,7 @@ main() {
   require_environment "$environment"
   require_version_name "$version"
 
-  python -m ops.releases upload --env "$environment" --version "$version" "$REPOSITORY/build/$version"
+  python -m ops.release.releases upload --env "$environment" --version "$version" "$REPOSITORY/build/$version"
 }
 
 main "$@"

@@ -78,7 +78,7 @@ change_set_type() {
 }
 
 # Brings a stack to its template and parameters; shows the changes first and does nothing where there are none.
-# Arguments: stack name, template file, file with parameters and tags (ops.stacks).
+# Arguments: stack name, template file, file with parameters and tags (ops.release.stacks).
 deploy_stack() {
   local stack="$1" type change_set status
   type="$(change_set_type "$stack")"

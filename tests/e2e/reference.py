@@ -31,7 +31,7 @@ class Expected:
         return len(self.rows)
 
     def fingerprint(self) -> str:
-        """The table's row count and content hash, as `ops.warehouse fingerprint` says it."""
+        """The table's row count and content hash, as `ops.data.warehouse fingerprint` says it."""
         content = 0
         for row in self.rows.values():
             line = "|".join("~null~" if value is None else value for value in row)

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from ops import real_feed
+from ops.data import real_feed
 
 from tests.e2e.reference import expect
 

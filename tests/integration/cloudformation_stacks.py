@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import boto3
 import botocore.exceptions
 import yaml
-from ops.iam_check import TEMPLATES, load_template
+from ops.checks.iam_check import TEMPLATES, load_template
 
 STACKS = ("artifacts", "data", "application", "monitoring")
 PREFIX = "retail-pipeline-dev"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ops.render import render
+from ops.release.render import render
 from tests.integration.localaws_workshop import TRUST, Workshop, wait_until
 
 DEFINITION = Path(__file__).resolve().parents[2] / "step-functions/etl_pipeline.asl.json"

@@ -1,10 +1,10 @@
-"""scripts/ops/asl_check.py: each rule passes a good definition and finds its fault in a bad one."""
+"""scripts/ops/checks/asl_check.py: each rule passes a good definition and finds its fault in a bad one."""
 
 import copy
 import json
 
 import pytest
-from ops.asl_check import check_definition, main
+from ops.checks.asl_check import check_definition, main
 
 RETRY = [{"ErrorEquals": ["States.TaskFailed"], "MaxAttempts": 2}]
 CATCH = [{"ErrorEquals": ["States.ALL"], "Next": "Failed"}]

@@ -1,9 +1,9 @@
 """The demo is red as soon as one row is unaccounted for."""
 
 import pytest
-from ops.demo import unaccounted
-from ops.feed import LOADED, Delivery
-from ops.runs import Account
+from ops.data.demo import unaccounted
+from ops.data.feed import LOADED, Delivery
+from ops.data.runs import Account
 
 
 @pytest.fixture(name="file")

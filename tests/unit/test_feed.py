@@ -4,7 +4,7 @@ import os
 
 import pytest
 from ops.environment import Environment, OperationError
-from ops.feed import check_file
+from ops.data.feed import check_file
 
 ENVIRONMENT = Environment(
     "dev", {"datasets": {"products": {"file_pattern": r"^Products_(?P<run_date>\d{8})\.csv$"}}}

@@ -4,7 +4,7 @@ import hashlib
 import json
 
 import pytest
-from ops.manifest import ManifestError, create, verify
+from ops.build.manifest import ManifestError, create, verify
 
 ARTIFACTS = {
     "glue/etl_main.py": b"print()",

@@ -6,7 +6,7 @@ from datetime import date
 
 import pytest
 from ops.environment import OperationError
-from ops.real_feed import FIRST_DAY, HEADER, count_rows, day_files, days
+from ops.data.real_feed import FIRST_DAY, HEADER, count_rows, day_files, days
 
 HEADER_LINE = (
     "Product@ID,Product Name!,Department,Brand,Product Category,Package Size,Price ($),"

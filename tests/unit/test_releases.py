@@ -3,8 +3,8 @@
 import boto3
 import pytest
 from moto import mock_aws
-from ops.manifest import ManifestError, create
-from ops.releases import ReleaseConflict, download, upload
+from ops.build.manifest import ManifestError, create
+from ops.release.releases import ReleaseConflict, download, upload
 
 BUCKET = "artifacts"
 

@@ -1,10 +1,10 @@
-"""scripts/ops/render.py: filling the placeholders of a state machine definition."""
+"""scripts/ops/release/render.py: filling the placeholders of a state machine definition."""
 
 import json
 from pathlib import Path
 
 import pytest
-from ops.render import RenderError, main, placeholders, render
+from ops.release.render import RenderError, main, placeholders, render
 
 STATE_MACHINE = Path(__file__).resolve().parents[2] / "step-functions/etl_pipeline.asl.json"
 TEMPLATE = '{"Resource": "${FunctionArn}", "Output": "{% \'${Name}\' & $run.id %}"}'

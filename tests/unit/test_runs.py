@@ -3,9 +3,9 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from ops import runs
+from ops.data import runs
 from ops.environment import Environment, OperationError
-from ops.runs import Account, State, follow
+from ops.data.runs import Account, State, follow
 
 ENVIRONMENT = Environment(
     "dev", {"project": "p", "aws": {"account_id": "111111111111", "region": "us-east-1"}}

@@ -6,7 +6,7 @@ import io
 import pytest
 from ops.config import load_config
 from ops.environment import OperationError
-from ops.smoke import GOOD_ROWS, synthetic_file
+from ops.data.smoke import GOOD_ROWS, synthetic_file
 
 DATASET = load_config("prod").values["datasets"]["products"]
 KEYS = [c["source"] for c in DATASET["columns"] if c["name"] in DATASET["upsert_keys"]]

@@ -2,7 +2,7 @@
 
 import pytest
 from ops.environment import OperationError
-from ops.stacks import stack_request
+from ops.release.stacks import stack_request
 
 TEMPLATE = """
 Parameters:

@@ -3,7 +3,7 @@
 import copy
 
 import pytest
-from ops.iam_check import TEMPLATES, load_template, policy_findings
+from ops.checks.iam_check import TEMPLATES, load_template, policy_findings
 
 ALL = {path.name: load_template(path) for path in sorted(TEMPLATES.glob("*.yaml"))}
 STATEFUL = {

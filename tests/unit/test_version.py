@@ -3,7 +3,7 @@
 import subprocess
 
 import pytest
-from ops.version import VersionError, read_sources
+from ops.build.version import VersionError, read_sources
 
 
 def git(repository, *arguments):

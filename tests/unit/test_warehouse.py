@@ -2,7 +2,7 @@
 
 import pytest
 from ops.environment import Environment, OperationError
-from ops.warehouse import (
+from ops.data.warehouse import (
     Warehouse,
     WarehouseError,
     fingerprint_of,

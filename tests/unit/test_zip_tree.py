@@ -4,7 +4,7 @@ import os
 import zipfile
 
 import pytest
-from ops.zip_tree import zip_tree
+from ops.build.zip_tree import zip_tree
 
 
 def make_tree(root, names):

@@ -34,7 +34,7 @@ def zip_tree(source: Path, target: Path) -> None:
 
 def main() -> int:
     """Zip the folder named on the command line."""
-    parser = argparse.ArgumentParser(prog="python -m ops.zip_tree", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m ops.build.zip_tree", description=__doc__)
     parser.add_argument("source", type=Path)
     parser.add_argument("target", type=Path)
     arguments = parser.parse_args()

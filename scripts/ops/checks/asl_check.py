@@ -21,7 +21,7 @@ from jsonata import Jsonata
 from jsonata.jexception import JException
 from statelint.linter import Linter
 
-DEFINITIONS = Path(__file__).resolve().parents[2] / "step-functions"
+DEFINITIONS = Path(__file__).resolve().parents[3] / "step-functions"
 RESOURCE = re.compile(
     r"arn:aws:states:::(aws-sdk:)?([a-z0-9]+):([A-Za-z0-9]+)((?:\.[A-Za-z:0-9]+)?)"
 )
@@ -219,7 +219,7 @@ def _check_value(value: Any, shape: Shape, place: str) -> Iterator[str]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Prints the findings of each definition; returns 1 if there are any."""
-    parser = argparse.ArgumentParser(prog="python -m ops.asl_check", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m ops.checks.asl_check", description=__doc__)
     parser.add_argument(
         "definitions", nargs="*", type=Path, help="default: step-functions/*.asl.json"
     )

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ops.version import REPOSITORY, VersionError, git, read_sources
+from ops.build.version import REPOSITORY, VersionError, git, read_sources
 
 MANIFEST = "manifest.json"
 
@@ -101,7 +101,7 @@ def _last_commit(artifact: str, repository: Path) -> str:
 
 def main() -> int:
     """Create or verify a manifest."""
-    parser = argparse.ArgumentParser(prog="python -m ops.manifest", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m ops.build.manifest", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("create").add_argument("--version", required=True)
     commands.add_parser("verify")

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from policy_sentry.querying.actions import get_action_data
 
-TEMPLATES = Path(__file__).resolve().parents[2] / "cloudformation"
+TEMPLATES = Path(__file__).resolve().parents[3] / "cloudformation"
 
 Template = dict[str, Any]
 
@@ -132,7 +132,7 @@ def _list(value: Any) -> list:
 
 def main() -> int:
     """Check the templates; print each finding on stderr, exit 1 if there is any."""
-    parser = argparse.ArgumentParser(prog="python -m ops.iam_check", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m ops.checks.iam_check", description=__doc__)
     parser.add_argument("templates", nargs="*", type=Path, help="default: cloudformation/*.yaml")
     paths = parser.parse_args().templates or sorted(TEMPLATES.glob("*.yaml"))
     if not paths:

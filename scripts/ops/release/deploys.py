@@ -45,7 +45,7 @@ def _phase(text: str) -> dict[str, Any]:
 @command
 def main() -> int:
     """Record one deploy."""
-    parser = argparse.ArgumentParser(prog="python -m ops.deploys", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m ops.release.deploys", description=__doc__)
     parser.add_argument("--env", required=True)
     parser.add_argument("--who", required=True, help="the caller's ARN")
     parser.add_argument("--started", required=True, help="UTC, as 2017-01-15T06:30:00Z")

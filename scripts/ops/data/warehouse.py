@@ -275,7 +275,7 @@ def fingerprint_of(rows: Iterable[Sequence[str | None]]) -> Fingerprint:
 @command
 def main() -> int:
     """Prepare the tables, or print a table's fingerprint."""
-    parser = argparse.ArgumentParser(prog="python -m ops.warehouse", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m ops.data.warehouse", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     prepare_command = commands.add_parser("prepare", help="make the schemas and tables")
     prepare_command.add_argument("--config", type=Path, help="a release's merged configuration")

@@ -66,7 +66,7 @@ def _parse_values(assignments: list[str]) -> dict[str, str]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Prints the filled definition; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m ops.render", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m ops.release.render", description=__doc__)
     parser.add_argument("definition", type=Path, help="a state machine, *.asl.json")
     parser.add_argument("values", nargs="*", metavar="Name=value", help="a value per placeholder")
     options = parser.parse_args(arguments)

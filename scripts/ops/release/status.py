@@ -11,10 +11,10 @@ from botocore.exceptions import ClientError
 from rich.console import Console
 from rich.table import Table
 
-from ops.deploys import recent
+from ops.release.deploys import recent
 from ops.environment import LIVE, STACKS, Environment, OperationError, command
-from ops.runs import SUCCEEDED, read_account
-from ops.warehouse import LIVE_SCHEMA, Warehouse
+from ops.data.runs import SUCCEEDED, read_account
+from ops.data.warehouse import LIVE_SCHEMA, Warehouse
 
 RECENT_RUNS = 10
 RECENT_DEPLOYS = 3
@@ -145,7 +145,7 @@ def facts(environment: Environment) -> Iterator[tuple[str, str]]:
 @command
 def main() -> int:
     """Show the status of one environment on stdout."""
-    parser = argparse.ArgumentParser(prog="python -m ops.status", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m ops.release.status", description=__doc__)
     parser.add_argument("--env", required=True)
     environment = Environment.load(parser.parse_args().env)
     environment.require_deployed()

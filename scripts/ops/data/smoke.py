@@ -21,9 +21,9 @@ from typing import Any
 from urllib.parse import quote
 
 from ops.environment import INBOX, LIVE, Environment, OperationError, command
-from ops.runs import SUCCEEDED, Account, describe, follow, read_account
-from ops.warehouse import SMOKE_SCHEMA, Fingerprint, Warehouse, fingerprint_of
-from ops.warehouse import quote as quote_identifier
+from ops.data.runs import SUCCEEDED, Account, describe, follow, read_account
+from ops.data.warehouse import SMOKE_SCHEMA, Fingerprint, Warehouse, fingerprint_of
+from ops.data.warehouse import quote as quote_identifier
 
 FILE_NAME = "Products_20170101.csv"
 FIRST_TIME = datetime(2017, 1, 1)
@@ -228,7 +228,7 @@ def check_trigger(environment: Environment, version_arn: str) -> None:
 @command
 def main() -> int:
     """Run one smoke test."""
-    parser = argparse.ArgumentParser(prog="python -m ops.smoke", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m ops.data.smoke", description=__doc__)
     parser.add_argument("--env", required=True)
     parser.add_argument("--state-machine-version-arn", help="default: the version that is live")
     parser.add_argument("--trigger-version-arn", help="default: the version that is live")

@@ -6,13 +6,13 @@ import os
 import sys
 
 from ops.environment import Environment, OperationError, command
-from ops.warehouse import Warehouse
+from ops.data.warehouse import Warehouse
 
 
 @command
 def main() -> int:
     """Run the statement given by --sql or the variable SQL."""
-    parser = argparse.ArgumentParser(prog="python -m ops.query", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m ops.data.query", description=__doc__)
     parser.add_argument("--env", required=True)
     # From the environment, so that quotes in the SQL need not survive another shell.
     parser.add_argument(

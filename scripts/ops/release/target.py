@@ -9,13 +9,13 @@ import sys
 import boto3
 
 from ops.environment import Environment, OperationError, command
-from ops.status import live_release
+from ops.release.status import live_release
 
 
 @command
 def main() -> int:
     """Print prefix, account, region, caller, live version and live release, a line each."""
-    parser = argparse.ArgumentParser(prog="python -m ops.target", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m ops.release.target", description=__doc__)
     parser.add_argument("--env", required=True)
     environment = Environment.load(parser.parse_args().env)
     region = boto3.Session().region_name

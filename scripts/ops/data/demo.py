@@ -7,10 +7,10 @@ from pathlib import Path
 from rich.table import Table
 
 from ops.environment import Environment, OperationError, command
-from ops.feed import ALREADY_LOADED, NOT_LOADED, Delivery, Progress, deliver, report
-from ops.real_feed import count_rows, day_files, days
-from ops.status import console
-from ops.warehouse import LIVE_SCHEMA, Fingerprint, Warehouse, quote
+from ops.data.feed import ALREADY_LOADED, NOT_LOADED, Delivery, Progress, deliver, report
+from ops.data.real_feed import count_rows, day_files, days
+from ops.release.status import console
+from ops.data.warehouse import LIVE_SCHEMA, Fingerprint, Warehouse, quote
 
 DATASET = "products"
 
@@ -108,7 +108,7 @@ def closing_lines(environment: Environment, total: Fingerprint) -> list[str]:
 @command
 def main() -> int:
     """Feed seven days and show what became of every row."""
-    parser = argparse.ArgumentParser(prog="python -m ops.demo", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m ops.data.demo", description=__doc__)
     parser.add_argument("--env", default="dev")
     environment = Environment.load(parser.parse_args().env)
     environment.require_deployed()

@@ -14,7 +14,7 @@ from pathlib import Path
 from botocore.exceptions import ClientError
 
 from ops.environment import Environment, OperationError, command
-from ops.manifest import MANIFEST, ManifestError, sha256, verify
+from ops.build.manifest import MANIFEST, ManifestError, sha256, verify
 
 
 class ReleaseConflict(Exception):
@@ -90,7 +90,7 @@ def download(version: str, bucket: str, target: Path, s3) -> None:
 @command
 def main() -> int:
     """Upload or download one release."""
-    parser = argparse.ArgumentParser(prog="python -m ops.releases", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m ops.release.releases", description=__doc__)
     parser.add_argument("direction", choices=("upload", "download"))
     parser.add_argument("--env", required=True)
     parser.add_argument("--version", required=True)

@@ -20,7 +20,7 @@ from pipeline_common.run_names import run_id as run_id_of
 from rich.console import Console
 
 from ops.environment import FAILED, INBOX, Environment, OperationError, command
-from ops.runs import RUNNING, SUCCEEDED, Account, State, describe, follow, read_account
+from ops.data.runs import RUNNING, SUCCEEDED, Account, State, describe, follow, read_account
 
 LOADED, ALREADY_LOADED, NOT_LOADED = "loaded", "already loaded", "failed"
 
@@ -192,7 +192,7 @@ def check_file(environment: Environment, name: str, dataset: str) -> Path:
 @command
 def main() -> int:
     """Feed the file given by --file or the variable FILE."""
-    parser = argparse.ArgumentParser(prog="python -m ops.feed", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m ops.data.feed", description=__doc__)
     parser.add_argument("--env", required=True)
     # From the environment, so that spaces and quotes in a name need not survive another shell.
     parser.add_argument("--file", default=os.environ.get("FILE", ""), help="default: FILE")

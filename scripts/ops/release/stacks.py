@@ -62,7 +62,7 @@ def stack_request(
 @command
 def main() -> int:
     """Print a stack's parameters and tags for `aws cloudformation --cli-input-json`."""
-    parser = argparse.ArgumentParser(prog="python -m ops.stacks", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m ops.release.stacks", description=__doc__)
     parser.add_argument("--config", type=Path, required=True, help="a release's config/<env>.json")
     parser.add_argument("--template", type=Path, required=True)
     parser.add_argument("--stack", required=True)

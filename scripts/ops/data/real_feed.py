@@ -20,7 +20,7 @@ from datetime import date, timedelta
 from pathlib import Path
 
 from ops.environment import OperationError, command
-from ops.version import REPOSITORY
+from ops.build.version import REPOSITORY
 
 HEADER = (
     "Product@ID",
@@ -112,7 +112,7 @@ def count_rows(file: Path) -> int:
 @command
 def main() -> int:
     """Write the files of some days and print their paths."""
-    parser = argparse.ArgumentParser(prog="python -m ops.real_feed", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m ops.data.real_feed", description=__doc__)
     parser.add_argument("--from", dest="first", type=date.fromisoformat, default=FIRST_DAY)
     parser.add_argument("--days", type=int, default=DAYS)
     parser.add_argument("--folder", type=Path, default=CACHE)

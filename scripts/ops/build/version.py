@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[3]
 
 # What a release is made from, and with: a changed README is no other release.
 SOURCES = ("cloudformation", "config", "glue-jobs", "lambdas", "scripts", "step-functions")

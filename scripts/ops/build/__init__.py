@@ -1,0 +1,1 @@
+"""A tree becomes a release: its version, its manifest, its archives."""

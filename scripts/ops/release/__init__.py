@@ -1,0 +1,1 @@
+"""A release becomes live: where it goes, what is there, what it sets."""
