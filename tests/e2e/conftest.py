@@ -25,12 +25,22 @@ def notifications(project) -> Iterator:
     """A function that returns every notification sent so far, as parsed JSON."""
     sqs, sns = project.client("sqs"), project.client("sns")
     queue = sqs.create_queue(QueueName="e2e-notifications")["QueueUrl"]
-    queue_arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])
-    sns.subscribe(
-        TopicArn=f"arn:aws:sns:us-east-1:111111111111:{PREFIX}-notifications",
-        Protocol="sqs",
-        Endpoint=queue_arn["Attributes"]["QueueArn"],
-    )
+    attributes = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])
+    queue_arn = attributes["Attributes"]["QueueArn"]
+    topic_arn = f"arn:aws:sns:us-east-1:111111111111:{PREFIX}-notifications"
+    # Without it SNS drops every message, here as on AWS, and says so nowhere.
+    topic_may_send = {
+        "Version": "2012-10-17",
+        "Statement": {
+            "Effect": "Allow",
+            "Principal": {"Service": "sns.amazonaws.com"},
+            "Action": "sqs:SendMessage",
+            "Resource": queue_arn,
+            "Condition": {"ArnEquals": {"aws:SourceArn": topic_arn}},
+        },
+    }
+    sqs.set_queue_attributes(QueueUrl=queue, Attributes={"Policy": json.dumps(topic_may_send)})
+    sns.subscribe(TopicArn=topic_arn, Protocol="sqs", Endpoint=queue_arn)
     seen: list[dict] = []
 
     def received() -> list[dict]:

@@ -193,16 +193,17 @@ def outcomes(project, notifications, tmp_path_factory) -> dict[str, Outcome]:
     """Every case fed, several at a time, as files arrive in life."""
     notifications()  # subscribed before the first file arrives
 
-    def feed(numbered: tuple[int, Case]) -> tuple[str, Outcome]:
-        number, case = numbered
-        file = tmp_path_factory.mktemp("bad") / (
-            case.file_name or f"Products_201705{number:02}.csv"
-        )
-        file.write_bytes(case.content)
-        return case.name, Outcome(project.feed(file), file.name)
-
+    files = {}
+    for number, case in enumerate((*LOADING, *FAILING), start=1):
+        name = case.file_name or f"Products_201705{number:02}.csv"
+        files[case.name] = tmp_path_factory.mktemp("bad") / name
+        files[case.name].write_bytes(case.content)
     with ThreadPoolExecutor(4) as pool:
-        return dict(pool.map(feed, enumerate((*LOADING, *FAILING), start=1)))
+        done = pool.map(project.feed, files.values())
+        return {
+            case: Outcome(process, file.name)
+            for (case, file), process in zip(files.items(), done, strict=True)
+        }
 
 
 def rows_of(project, case: Case) -> int:

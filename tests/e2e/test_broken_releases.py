@@ -63,7 +63,7 @@ def test_a_broken_release_is_not_made_live(project, broken_copy, broken):
     # THEN the deploy fails, says why, and what was live is live
     assert done.returncode != 0
     for word in broken.says:
-        assert word in done.stderr
+        assert word in done.stderr, done.stderr
     assert project.live_version() == live
     smoke = project.make("smoke", "ENV=dev")
     assert smoke.returncode == 0, smoke.stderr
