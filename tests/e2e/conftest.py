@@ -58,19 +58,21 @@ def notifications(project) -> Iterator:
 
 @pytest.fixture
 def broken_copy(project, tmp_path) -> Project:
-    """A copy of the checkout to break, working against the same local AWS."""
+    """A clone of the checkout, with what is not committed, to break; against the same local AWS."""
+    copy = tmp_path / "copy"
+    subprocess.run(["git", "clone", "--quiet", REPOSITORY, copy], check=True)
     listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+        ["git", "ls-files", "--modified", "--deleted", "--others", "--exclude-standard", "-z"],
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
         check=True,
     )
-    copy = tmp_path / "copy"
     for name in filter(None, listed.stdout.split("\0")):
-        if (REPOSITORY / name).exists():
+        if (REPOSITORY / name).is_file():
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(REPOSITORY / name, copy / name)
-    shutil.copytree(REPOSITORY / ".git", copy / ".git")
+        else:
+            (copy / name).unlink(missing_ok=True)
     (copy / ".venv").symlink_to(REPOSITORY / ".venv")
     return Project(copy, project.aws)

@@ -42,6 +42,11 @@ def test_of_repeated_rows_the_last_is_expected():
         assert list(row.values()) == expected
 
 
+def test_no_column_can_stand_in_for_another():
+    for row in synthetic_file(DATASET, "0123456789ab").rows:
+        assert len(set(row)) == len(row)
+
+
 def test_two_tests_share_no_keys():
     one, other = (synthetic_file(DATASET, test_id) for test_id in ("00000000000a", "00000000000b"))
     keys = [{row[KEYS[0]] for row in rows(file) if row[KEYS[0]]} for file in (one, other)]

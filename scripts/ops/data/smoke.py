@@ -57,9 +57,12 @@ def synthetic_file(dataset: dict[str, Any], test_id: str) -> SyntheticFile:
     first_key = int(test_id, 16) * KEYS_A_TEST + 1
 
     def good(number: int, text: str = "smoke test") -> Values:
-        return {c["name"]: _value(c["type"], number, text) for c in columns} | {
-            key: str(first_key + number)
+        # No two columns hold the same value, so that one loaded in another's place is seen.
+        values = {
+            column["name"]: _value(column["type"], number + GOOD_ROWS * place, text)
+            for place, column in enumerate(columns)
         }
+        return values | {key: str(first_key + number)}
 
     # Repeated keys: of each pair the last is kept.
     superseded = [good(number, "superseded") for number in range(REPEATED_ROWS)]
@@ -94,7 +97,7 @@ def _value(sql_type: str, number: int, text: str) -> str:
     kind, *sizes = re.findall(r"\w+", sql_type)
     match kind:
         case "varchar":
-            return f"{text} {number}"[: int(sizes[0]) // 2]  # two bytes a character suffice
+            return f"{number} {text}"[: int(sizes[0]) // 2]  # two bytes a character suffice
         case "decimal":
             return f"{number}.{'25'.ljust(int(sizes[1]), '0')[: int(sizes[1])]}"
         case "timestamp":
