@@ -6,6 +6,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 from botocore.exceptions import ClientError
@@ -331,6 +332,41 @@ def test_publishing_without_a_change_returns_the_same_version(workshop):
         publish(FunctionName=name, CodeSha256=first["CodeSha256"])
     assert workshop.invoke(name, Qualifier="1")[0] == 1
     assert workshop.invoke(name, Qualifier="3")[0] == 2
+
+
+def test_a_version_number_is_never_used_again(workshop):
+    code = archive({"app.py": "def handler(event, context): return 1"})
+    name = workshop.function("", Code={"ZipFile": code})
+    settings = workshop.lambda_.get_function_configuration(FunctionName=name)
+    assert workshop.lambda_.publish_version(FunctionName=name)["Version"] == "1"
+    workshop.lambda_.delete_function(FunctionName=name)
+
+    created = workshop.lambda_.create_function(
+        FunctionName=name,
+        Runtime="python3.11",
+        Handler="app.handler",
+        Role=settings["Role"],
+        Code={"ZipFile": code},
+        Publish=True,
+    )
+    assert created["Version"] == "2"
+    with pytest.raises(ClientError, match="ResourceNotFoundException"):
+        workshop.invoke(name, Qualifier="1")
+
+
+def test_the_code_of_a_version_can_be_fetched_when_latest_has_other_code(workshop):
+    old, new = (archive({"app.py": f"def handler(event, context): return {n}"}) for n in (1, 2))
+    name = workshop.function("", Code={"ZipFile": old})
+    workshop.lambda_.publish_version(FunctionName=name)
+    workshop.lambda_.update_function_code(FunctionName=name, ZipFile=new)
+
+    def fetched(**qualifier):
+        answer = workshop.lambda_.get_function(FunctionName=name, **qualifier)
+        with urlopen(answer["Code"]["Location"]) as response:
+            return response.read()
+
+    assert fetched(Qualifier="1") == old
+    assert fetched() == new
 
 
 def test_a_failed_event_is_tried_again_and_then_sent_on(workshop):
