@@ -4,8 +4,12 @@ set -euo pipefail
 
 # shellcheck source=scripts/lib/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
+# shellcheck source=scripts/lib/lock.sh
+source "$REPOSITORY/scripts/lib/lock.sh"
 # shellcheck source=scripts/lib/phases.sh
 source "$REPOSITORY/scripts/lib/phases.sh"
+# shellcheck source=scripts/lib/operation.sh
+source "$REPOSITORY/scripts/lib/operation.sh"
 # shellcheck source=scripts/lib/stacks.sh
 source "$REPOSITORY/scripts/lib/stacks.sh"
 # shellcheck source=scripts/lib/publish.sh
@@ -15,6 +19,7 @@ readonly PHASES=(
   check_target          # is this the account and region that the environment is configured for?
   verify_release        # build the release, or fetch it, and compare every artifact with the manifest
   artifacts_stack       # the bucket that releases live in
+  take_lock             # one deploy, rollback or restore at a time; from here on there is a record
   upload_release        # once a version
   data_stack            # keys, buckets, warehouse
   application_stack     # roles, functions, job, state machine
@@ -32,6 +37,7 @@ declare -rA REMEDIES=(
   [check_target]="choose credentials of the right account (AWS_PROFILE), or correct config/<env>/settings.yaml"
   [verify_release]="run make build again; for a version of the past, check that it was uploaded"
   [artifacts_stack]="correct what CloudFormation names above and deploy again"
+  [take_lock]="wait for the command named above, or break its lock: BREAK_LOCK=1, or --break-lock"
   [upload_release]="a version is written once: commit your changes, or name another VERSION"
   [data_stack]="correct what CloudFormation names above and deploy again"
   [application_stack]="correct what CloudFormation names above and deploy again"
@@ -46,11 +52,12 @@ declare -rA REMEDIES=(
 
 usage() {
   cat <<'USAGE'
-Usage: scripts/deploy.sh --env ENV [--version VERSION]
+Usage: scripts/deploy.sh --env ENV [--version VERSION] [--break-lock]
 
 Brings a release live in ENV. Without --version (or the variable VERSION) it is that of the sources, built first; a
 version that is not in build/ is fetched from the environment's artifact bucket. Every phase can be repeated: deploying
 again finishes what was interrupted, and changes nothing where all of it is done.
+One deploy, rollback or restore at a time: --break-lock (or BREAK_LOCK=1) takes the lock from whoever holds it.
 Progress goes to stderr; stdout gets one line, the ARN of the version that is live.
 USAGE
 }
@@ -67,7 +74,7 @@ check_target() {
   log "  live: ${FROM:-nothing yet}"
 }
 
-# Globals: VERSION, RELEASE_FOLDER, RELEASE_CONFIG (set)
+# Globals: VERSION, RELEASE_FOLDER, RELEASE_CONFIG, MANIFEST_SHA256 (set)
 verify_release() {
   [[ -n "$VERSION" ]] || VERSION="$("$REPOSITORY/scripts/build.sh")"
   RELEASE_FOLDER="$REPOSITORY/build/$VERSION"
@@ -79,6 +86,7 @@ verify_release() {
   fi
   python -m ops.build.manifest verify "$RELEASE_FOLDER"
   RELEASE_CONFIG="$RELEASE_FOLDER/config/$ENVIRONMENT.json"
+  MANIFEST_SHA256="$(sha256sum <"$RELEASE_FOLDER/manifest.json" | cut -d ' ' -f 1)"
   log "  release $VERSION matches its manifest"
 }
 
@@ -133,10 +141,12 @@ smoke_test() {
 
 # The state machine's alias is the switch; the trigger in front of it starts whatever that points at.
 switch_live() {
+  TOUCHED=yes
   if [[ "$LIVE" != "$GREEN" ]]; then
     point_state_machine_alias "$STATE_MACHINE:live" "$GREEN" "$LIVE"
   fi
   point_function_alias "$PREFIX-trigger-etl" live "$(<"$WORK/versions/trigger_etl")"
+  LIVE_STATE_MACHINE="$GREEN" LIVE_TRIGGER="$(<"$WORK/versions/trigger_etl")"
   log "  live: ${GREEN##*stateMachine:}"
 }
 
@@ -198,34 +208,6 @@ render_definition() {
     "NotificationsTopicArn=arn:aws:sns:$REGION:$ACCOUNT:$PREFIX-notifications"
 }
 
-# Arguments: result.  Also on failure, as far as there is a bucket to write to.
-write_record() {
-  python -m ops.release.deploys --env "$ENVIRONMENT" --who "$CALLER" --started "$STARTED_AT" --from "$FROM" --to "$VERSION" \
-    --result "$1" --seconds "$(as_seconds $(($(now_ms) - STARTED_MS)))" "${PHASE_TIMES[@]}"
-}
-
-# Says where a failed deploy stopped and what to do, and records it.
-report_failure() {
-  log "deploy: FAILED in phase $CURRENT_PHASE after $(as_seconds $(($(now_ms) - STARTED_MS))) s"
-  log "deploy: remedy: ${REMEDIES[$CURRENT_PHASE]}"
-  case "$CURRENT_PHASE" in
-    switch_live | record_deploy) ;; # what is live may have changed
-    *) log "deploy: live in $ENVIRONMENT: ${FROM:-nothing}, as before" ;;
-  esac
-  # Before there is a bucket, or where S3 is what failed, these lines are all there is.
-  if [[ -n "$CALLER" && -n "$VERSION" ]]; then
-    write_record "failed in $CURRENT_PHASE" || log "deploy: the failure could not be recorded"
-  fi
-}
-
-on_exit() {
-  local code=$?
-  if ((code != 0)) && [[ -n "$CURRENT_PHASE" ]]; then
-    report_failure
-  fi
-  rm -rf "$WORK"
-}
-
 main() {
   ENVIRONMENT="${ENV:-}" VERSION="${VERSION:-}"
   while (($#)); do
@@ -240,6 +222,10 @@ main() {
         VERSION="$2"
         shift 2
         ;;
+      --break-lock)
+        BREAK_LOCK=1
+        shift
+        ;;
       -h | --help)
         usage
         return
@@ -250,13 +236,9 @@ main() {
   require_environment "$ENVIRONMENT"
   [[ -z "$VERSION" ]] || require_version_name "$VERSION"
 
-  STARTED_AT="$(date -u +%Y-%m-%dT%H:%M:%SZ)" STARTED_MS="$(now_ms)"
-  LIVE="" FROM="" CALLER=""
-  WORK="$(mktemp -d)"
-  trap on_exit EXIT
-
+  begin_operation deploy
   run_phases "${PHASES[@]}"
-  log "deploy: $VERSION is live in $ENVIRONMENT ($(as_seconds $(($(now_ms) - STARTED_MS))) s)"
+  log "deploy: $VERSION is live in $ENVIRONMENT ($(operation_seconds) s)"
   echo "$GREEN"
 }
 

@@ -17,9 +17,10 @@ log() {
   printf '%s\n' "$*" >&2
 }
 
-# Arguments: message...  Exits 1.
+# Arguments: message...  Exits 1. The message is also left for the record of the operation, where there is one.
 die() {
   log "${0##*/}: $*"
+  [[ -z "${REASON_FILE:-}" ]] || printf '%s\n' "$*" >"$REASON_FILE"
   exit 1
 }
 

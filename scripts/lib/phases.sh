@@ -1,4 +1,4 @@
-# Runs a script's phases one after another, and says of each its name and its seconds. Sourced, never run.
+# Runs a script's phases one after another, and says of each its name and its seconds. Sourced, never run, after lock.sh.
 # shellcheck shell=bash
 
 CURRENT_PHASE=""
@@ -20,6 +20,7 @@ run_phases() {
   local started seconds
   for CURRENT_PHASE in "$@"; do
     log "==> $CURRENT_PHASE"
+    renew_lock
     started="$(now_ms)"
     "$CURRENT_PHASE"
     seconds="$(as_seconds $(($(now_ms) - started)))"

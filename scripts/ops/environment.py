@@ -1,6 +1,7 @@
 """One environment as the tools see it: its names, its AWS clients, its errors."""
 
 import functools
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -118,19 +119,20 @@ def command(main: Callable[[], int]) -> Callable[[], int]:
         try:
             return main()
         except (OperationError, ConfigurationError) as error:
-            print(f"{tool}: {error}", file=sys.stderr)
+            reason = str(error)
         except EndpointConnectionError as error:
-            print(f"{tool}: {error}; is local AWS running? (make up)", file=sys.stderr)
+            reason = f"{error}; is local AWS running? (make up)"
         except (NoCredentialsError, ProfileNotFound) as error:
-            print(
-                f"{tool}: {error}; run it through make, or set AWS_PROFILE yourself",
-                file=sys.stderr,
-            )
+            reason = f"{error}; run it through make, or set AWS_PROFILE yourself"
         except (ClientError, BotoCoreError) as error:
-            print(f"{tool}: AWS refused: {error}", file=sys.stderr)
+            reason = f"AWS refused: {error}"
         except KeyboardInterrupt:
             print(f"{tool}: interrupted; nothing that runs on AWS was stopped", file=sys.stderr)
             return 130
+        print(f"{tool}: {reason}", file=sys.stderr)
+        # A script that keeps a record asks for the reason (scripts/lib/operation.sh).
+        if file := os.environ.get("REASON_FILE"):
+            Path(file).write_text(reason + "\n", encoding="utf-8")
         return 1
 
     return run

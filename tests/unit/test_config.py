@@ -235,7 +235,10 @@ def test_a_missing_value_names_the_files_that_were_looked_in(root):
 
 
 def test_a_missing_section_names_every_file(root):
-    replace(root, "common/settings.yaml", "release:\n  smoke_timeout_seconds: 300\n", "")
+    file = root / "common/settings.yaml"
+    settings, section, _ = file.read_text().partition("\nrelease:\n")
+    assert section
+    file.write_text(settings)
     (line,) = faults(root)
     assert line.startswith("config/common/settings.yaml, config/dev/settings.yaml, config/")
     assert line.endswith("release: expected a value; found nothing")

@@ -1,7 +1,9 @@
-"""The records of deploys: who deployed what, when, from what, how long each phase took, how it
-ended.
+"""The records of deploys, rollbacks and restores: who changed what, when, from what, how it ended.
 
-One JSON object a deploy, deploys/<start>-<version>.json in the environment's artifact bucket.
+One JSON object each, deploys/<start>-<version>.json in the environment's artifact bucket. It is
+written when the lock is taken, with the result "running", and again at the end. Where there was no
+end, because the command was killed, "running" stays; it reads as "interrupted" once the lock is no
+longer held for it.
 """
 
 import argparse
@@ -10,12 +12,21 @@ import sys
 from typing import Any
 
 from ops.environment import Environment, command
+from ops.release import lock
+from ops.release.live import live_release
 
 PREFIX = "deploys/"
+RUNNING = "running"
+INTERRUPTED = "interrupted"
+SUCCEEDED = "succeeded"
+DEPLOY = "deploy"
+ACTIONS = (DEPLOY, "rollback", "restore")
+
+Record = dict[str, Any]
 
 
-def record(environment: Environment, deploy: dict[str, Any]) -> str:
-    """Write the record of a deploy; return its address."""
+def record(environment: Environment, deploy: Record) -> str:
+    """Write the record of a deploy over what it had before; return its address."""
     started = deploy["started"].replace("-", "").replace(":", "")
     key = f"{PREFIX}{started}-{deploy['to']}.json"
     environment.client("s3").put_object(
@@ -27,14 +38,59 @@ def record(environment: Environment, deploy: dict[str, Any]) -> str:
     return f"s3://{environment.artifact_bucket}/{key}"
 
 
-def recent(environment: Environment, count: int) -> list[dict[str, Any]]:
-    """Return the latest deploys, the newest first."""
+def history(environment: Environment, count: int | None = None) -> list[Record]:
+    """Return the latest records, all unless told how many, the newest first."""
     client, bucket = environment.client("s3"), environment.artifact_bucket
     pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=PREFIX)
     keys = sorted(
         (item["Key"] for page in pages for item in page.get("Contents", [])), reverse=True
     )
-    return [json.load(client.get_object(Bucket=bucket, Key=key)["Body"]) for key in keys[:count]]
+    records = [json.load(client.get_object(Bucket=bucket, Key=key)["Body"]) for key in keys[:count]]
+    if any(found["result"] == RUNNING for found in records):
+        held = lock.holder(environment)
+        records = [_as_it_is(found, held.token if held else "") for found in records]
+    return records
+
+
+def _as_it_is(found: Record, held_token: str) -> Record:
+    """Return a record that says "running" only where its lock is held."""
+    if found["result"] == RUNNING and found["lock"] != held_token:
+        return found | {"result": INTERRUPTED}
+    return found
+
+
+def previous(environment: Environment) -> Record | None:
+    """Return the record that brought live what was live before; None where nothing was.
+
+    What a rollback has left behind is not counted: a second rollback goes one further back.
+    """
+    live = live_release(environment)
+    return before(live.release, history(environment)) if live else None
+
+
+def before(live: str, records: list[Record]) -> Record | None:
+    """Return of these records, the newest first, the one to go back to from the release `live`."""
+    line: list[Record] = []
+    for found in reversed(records):
+        # A command that was killed after it had switched has no "succeeded", yet what it switched
+        # to is live.
+        if found["result"] == SUCCEEDED or (found is records[0] and found["to"] == live):
+            line = _arrived(line, found)
+    names = [found["to"] for found in line]
+    if live not in names:  # it was not made live by a command of ours
+        return line[-1] if line else None
+    last = len(names) - 1 - names[::-1].index(live)
+    return line[last - 1] if last else None
+
+
+def _arrived(line: list[Record], found: Record) -> list[Record]:
+    """Return the line of releases after one more: a deploy goes on, a rollback goes back."""
+    names = [other["to"] for other in line]
+    if names and names[-1] == found["to"]:
+        return line[:-1] + [found] if found["result"] == SUCCEEDED else line
+    if found["action"] != DEPLOY and found["to"] in names:
+        return line[: names.index(found["to"])] + [found]
+    return line + [found]
 
 
 def _phase(text: str) -> dict[str, Any]:
@@ -44,21 +100,27 @@ def _phase(text: str) -> dict[str, Any]:
 
 @command
 def main() -> int:
-    """Record one deploy."""
+    """Write the record of one deploy, rollback or restore."""
     parser = argparse.ArgumentParser(prog="python -m ops.release.deploys", description=__doc__)
-    parser.add_argument("--env", required=True)
+    parser.add_argument("--env", dest="environment", required=True)
+    parser.add_argument("--action", choices=ACTIONS, required=True)
+    parser.add_argument("--strategy", default="", help="how the switch is made")
     parser.add_argument("--who", required=True, help="the caller's ARN")
-    parser.add_argument("--started", required=True, help="UTC, as 2017-01-15T06:30:00Z")
-    parser.add_argument("--from", dest="from_", default="", help="the release that was live")
-    parser.add_argument("--to", required=True, help="the release that was deployed")
-    parser.add_argument("--result", required=True, help="succeeded, or the phase that failed")
+    parser.add_argument("--started", required=True, help="UTC, as 2017-01-15T06:30:00.000Z")
+    parser.add_argument("--from", default="", help="the release that was live")
+    parser.add_argument("--to", required=True, help="the release that is to be live")
+    parser.add_argument("--result", required=True, help="running, succeeded, or where it failed")
+    parser.add_argument("--reason", default="", help="why it failed")
     parser.add_argument("--seconds", type=float, required=True)
+    parser.add_argument("--lock", default="", help="the token of the lock that it holds")
+    parser.add_argument("--state-machine-version-arn", default="", help="live after the switch")
+    parser.add_argument("--trigger-version-arn", default="", help="live after the switch")
+    parser.add_argument("--manifest-sha256", default="")
     parser.add_argument("phases", nargs="*", type=_phase, metavar="PHASE=SECONDS")
-    arguments = vars(parser.parse_args())
-    environment = Environment.load(arguments.pop("env"))
-    deploy = {"environment": environment.name} | arguments
-    deploy["from"] = deploy.pop("from_")
-    print(record(environment, deploy), file=sys.stderr)
+    deploy = vars(parser.parse_args())
+    names = ("state_machine_version_arn", "trigger_version_arn")
+    deploy["live"] = {name: deploy.pop(name) for name in names}
+    print(f"  {record(Environment.load(deploy['environment']), deploy)}", file=sys.stderr)
     return 0
 
 

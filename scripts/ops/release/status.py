@@ -1,61 +1,29 @@
 """Shows what is live in an environment: release, stacks, alarms, deploys, runs and rows."""
 
 import argparse
-import re
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from botocore.exceptions import ClientError
 from rich.console import Console
 from rich.table import Table
 
-from ops.release.deploys import recent
-from ops.environment import LIVE, STACKS, Environment, OperationError, command
+from ops.environment import STACKS, Environment, OperationError, command
 from ops.data.runs import SUCCEEDED, read_account
 from ops.data.warehouse import LIVE_SCHEMA, Warehouse
+from ops.release.deploys import history
+from ops.release.live import describe, routes, version_number
 
 RECENT_RUNS = 10
 RECENT_DEPLOYS = 3
 PLAIN_WIDTH = 140  # of tables that go to a file or a pipe
-
-FUNCTION_VERSION = re.compile(r"arn:[\w-]+:lambda:[\w-]+:\d+:function:([\w-]+):(\d+)")
 
 
 def console() -> Console:
     """Return a console on stdout whose tables are not cut where there is no terminal."""
     out = Console(highlight=False)
     return out if out.is_terminal else Console(highlight=False, width=PLAIN_WIDTH)
-
-
-@dataclass(frozen=True)
-class LiveRelease:
-    """The release that the alias points at, its state machine version and the code it pins."""
-
-    release: str
-    version_arn: str
-    functions: list[str]  # name:version
-
-
-def live_release(environment: Environment) -> LiveRelease | None:
-    """Return the live release, None where there is none yet."""
-    client = environment.client("stepfunctions")
-    try:
-        alias = client.describe_state_machine_alias(
-            stateMachineAliasArn=f"{environment.state_machine_arn}:{LIVE}"
-        )
-    except ClientError as error:
-        if error.response["Error"]["Code"] not in ("ResourceNotFound", "StateMachineDoesNotExist"):
-            raise
-        return None
-    version = alias["routingConfiguration"][0]["stateMachineVersionArn"]
-    machine = client.describe_state_machine(stateMachineArn=version)
-    functions = [
-        f"{name.removeprefix(environment.prefix + '-')}:{number}"
-        for name, number in dict.fromkeys(FUNCTION_VERSION.findall(machine["definition"]))
-    ]
-    return LiveRelease(machine["description"], version, functions)
 
 
 def stack_states(environment: Environment) -> Iterator[str]:
@@ -118,11 +86,16 @@ def _run_cells(environment: Environment, execution: dict[str, Any]) -> list[str]
 def facts(environment: Environment) -> Iterator[tuple[str, str]]:
     """Yield what there is to know besides the runs, as (label, text)."""
     yield "where", f"account {environment.account_id}, {environment.region}"
-    if live := live_release(environment):
-        version = live.version_arn.rsplit(":", 1)[-1]
-        yield "live", f"{live.release}, version {version} of {environment.prefix}-etl"
-        yield "pins", " ".join(live.functions)
-    else:
+    weights = routes(environment)
+    for label, (version_arn, weight) in zip(("live", "canary"), weights.items()):
+        version = describe(environment, version_arn)
+        share = f", {weight} % of executions" if len(weights) > 1 else ""
+        yield label, (
+            f"{version.release}, version {version_number(version_arn)} of "
+            f"{environment.prefix}-etl{share}"
+        )
+        yield "pins", " ".join(version.functions)
+    if not weights:
         yield "live", f"nothing yet; run: make deploy ENV={environment.name}"
     yield "stacks", ", ".join(stack_states(environment))
     yield "alarms", ", ".join(alarm_states(environment)) or "none"
@@ -130,7 +103,7 @@ def facts(environment: Environment) -> Iterator[tuple[str, str]]:
     for dataset in environment.config["datasets"].values():
         name = f"{LIVE_SCHEMA}.{dataset['target']['table']}"
         yield "warehouse", f"{name}: {warehouse.fingerprint(LIVE_SCHEMA, dataset)}"
-    for deploy in recent(environment, RECENT_DEPLOYS):
+    for deploy in history(environment, RECENT_DEPLOYS):
         yield "deploy", (
             f"{deploy['started']}  {deploy['to']}  {deploy['result']}  {deploy['seconds']} s  "
             f"by {deploy['who']}"

@@ -9,7 +9,7 @@ import sys
 import boto3
 
 from ops.environment import Environment, OperationError, command
-from ops.release.status import live_release
+from ops.release.live import live_release
 
 
 @command

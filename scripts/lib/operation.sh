@@ -1,0 +1,95 @@
+# What deploy, rollback and restore share: a record, and an end in order, however they end. Sourced, never run, after
+# lock.sh and phases.sh. The script that sources it has REMEDIES, what to do about each phase that can fail.
+# shellcheck shell=bash
+
+OPERATION="$(basename "$0" .sh)"
+readonly OPERATION
+
+# What the record says, as it becomes known.
+STRATEGY="" CALLER="" FROM="" MANIFEST_SHA256="" LIVE_STATE_MACHINE="" LIVE_TRIGGER=""
+TOUCHED=no     # whether what is live may have changed
+RECORDED=no    # whether the record says how it ended
+INTERRUPTED="" # the signal that ended it
+CHILD=""       # the command that a signal must reach first
+
+# From here on the operation has a folder of its own, and ends in order.
+# Arguments: action (deploy, rollback or restore).
+# Globals: ACTION, WORK, STARTED_AT, STARTED_MS, REASON_FILE (set)
+begin_operation() {
+  ACTION="$1" STARTED_AT="$(date -u +%Y-%m-%dT%H:%M:%S.%3NZ)" STARTED_MS="$(now_ms)"
+  WORK="$(mktemp -d)"
+  # Where whatever fails leaves its reason for the record: die here, ops.environment.command in Python.
+  export REASON_FILE="$WORK/reason"
+  trap end_operation EXIT
+  trap 'interrupt SIGINT 130' INT
+  trap 'interrupt SIGTERM 143' TERM
+}
+
+# Outputs: the seconds since the operation began.
+operation_seconds() {
+  as_seconds $(($(now_ms) - STARTED_MS))
+}
+
+# Arguments: result, starting with running, succeeded, unchanged, failed, returned or interrupted.
+write_record() {
+  local reason=""
+  [[ ! -s "$REASON_FILE" ]] || reason="$(<"$REASON_FILE")"
+  python -m ops.release.deploys --env "$ENVIRONMENT" --action "$ACTION" --strategy "$STRATEGY" --who "$CALLER" \
+    --started "$STARTED_AT" --from "$FROM" --to "$VERSION" --result "$1" --reason "$reason" \
+    --seconds "$(operation_seconds)" --lock "$LOCK_TOKEN" --state-machine-version-arn "$LIVE_STATE_MACHINE" \
+    --trigger-version-arn "$LIVE_TRIGGER" --manifest-sha256 "$MANIFEST_SHA256" "${PHASE_TIMES[@]}"
+  [[ "$1" == running ]] || RECORDED=yes
+}
+
+# The phase from which on nobody else changes the environment, and the operation is on record.
+take_lock() {
+  take_environment_lock
+  write_record running
+}
+
+# Runs a command that may take long so that a signal reaches it: bash itself waits for the command in front of it.
+# Arguments: command...
+interruptible() {
+  "$@" &
+  CHILD=$!
+  wait "$CHILD"
+  CHILD=""
+}
+
+# Arguments: signal, exit code.
+interrupt() {
+  trap '' INT TERM
+  INTERRUPTED="$1"
+  if [[ -n "$CHILD" ]]; then
+    kill -TERM "$CHILD" 2>/dev/null || true
+    wait "$CHILD" || true
+  fi
+  exit "$2"
+}
+
+# Says where a failed operation stopped and what to do, and records it.
+report_failure() {
+  local result="failed"
+  if [[ -n "$INTERRUPTED" ]]; then
+    result="interrupted"
+    [[ -s "$REASON_FILE" ]] || echo "$INTERRUPTED" >"$REASON_FILE"
+  fi
+  log "$OPERATION: ${result^^} in phase $CURRENT_PHASE after $(operation_seconds) s${INTERRUPTED:+, by $INTERRUPTED}"
+  log "$OPERATION: remedy: ${REMEDIES[$CURRENT_PHASE]}"
+  [[ "$TOUCHED" == yes ]] || log "$OPERATION: live in $ENVIRONMENT: ${FROM:-nothing}, as before"
+  # Before there is a bucket, or where S3 is what failed, these lines are all there is. What the lock turned away did
+  # nothing, and its record could be that of the holder.
+  if [[ -n "$CALLER" && -n "$VERSION" && "$CURRENT_PHASE" != take_lock && "$RECORDED" == no ]]; then
+    write_record "$result in $CURRENT_PHASE" || log "$OPERATION: this could not be recorded"
+  fi
+}
+
+end_operation() {
+  local code=$?
+  trap '' INT TERM # from here on it only tidies up
+  if ((code != 0)) && [[ -n "$CURRENT_PHASE" ]]; then
+    report_failure
+  fi
+  release_lock || log "$OPERATION: the lock could not be released; it runs out by itself"
+  rm -rf "$WORK"
+}
