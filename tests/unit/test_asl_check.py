@@ -1,4 +1,4 @@
-"""scripts/ops/checks/asl_check.py: each rule passes a good definition and finds its fault in a bad one."""
+"""ops.checks.asl_check: each rule passes a good definition and finds its fault in a bad one."""
 
 import copy
 import json
