@@ -1,4 +1,4 @@
-"""scripts/ops/release/render.py: filling the placeholders of a state machine definition."""
+"""ops.release.render: filling the placeholders of a state machine definition."""
 
 import json
 from pathlib import Path
