@@ -460,7 +460,8 @@ def _open_parquet(
     """Open a Parquet file whose columns fit the table's, by position."""
     uri, content = file
     try:
-        parquet = pq.ParquetFile(content)
+        # INT96 is read as nanoseconds unless told otherwise, which overflow after 2262.
+        parquet = pq.ParquetFile(content, coerce_int96_timestamp_unit="us")
     except pa.ArrowInvalid as error:
         raise _scan_error(f"File '{shown}' is not a Parquet file: {error}") from error
     schema = parquet.schema_arrow

@@ -135,6 +135,13 @@ def test_parquet_by_prefix_as_spark_writes_it(warehouse, bucket, table, key):
     assert warehouse.run(f"SELECT * FROM {table}") == [LOADED, LOADED]
 
 
+def test_sparks_int96_timestamps_reach_beyond_nanoseconds(warehouse, bucket, table, key):
+    far = ROW | {"seen": datetime(2500, 1, 15, 10, 30)}
+    uri = bucket.parquet(f"{key}/part-0.parquet", [far], use_deprecated_int96_timestamps=True)
+    warehouse.run(copy(table, uri, bucket.role, "FORMAT AS PARQUET"))
+    assert warehouse.run(f"SELECT seen FROM {table}") == [("2500-01-15 10:30:00",)]
+
+
 def test_copy_into_named_columns_within_a_transaction(warehouse, bucket, table, key):
     schema = pa.schema([("a", pa.string()), ("b", pa.int64())])
     uri = bucket.parquet(f"{key}/a.parquet", [{"a": "x", "b": 7}], schema)
