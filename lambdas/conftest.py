@@ -42,12 +42,12 @@ class Bucket:
 
     def put(self, key: str, body: bytes) -> dict[str, Any]:
         """Puts an object and returns it as a source of an execution."""
-        put = self.s3.put_object(Bucket=self.name, Key=key, Body=body)
+        put = self.s3.put_object(Bucket=self.name, Key=key, Body=body, ChecksumAlgorithm="SHA256")
         return {
             "bucket": self.name,
             "key": key,
             "version_id": put["VersionId"],
-            "etag": put["ETag"].strip('"'),
+            "content_id": put["ChecksumSHA256"],
             "size": len(body),
             "name": key.rsplit("/", 1)[-1],
             "copy_source": "not used here",

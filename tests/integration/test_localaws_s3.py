@@ -22,6 +22,31 @@ def test_s3a_copies_encrypted_objects_as_their_bucket_says(local_aws, agent, sho
     assert (head.get("SSEKMSKeyId") == key) is shown
 
 
+@pytest.mark.parametrize("algorithm", ["aws:kms", "AES256"])
+def test_under_kms_an_etag_is_no_hash_of_the_content(local_aws, algorithm):
+    s3 = local_aws.session("prod").client("s3")
+    bucket = f"etags-{algorithm.replace(':', '-').lower()}"
+    s3.create_bucket(Bucket=bucket)
+    key = local_aws.session("prod").client("kms").create_key()["KeyMetadata"]["Arn"]
+    default = {"SSEAlgorithm": algorithm}
+    if algorithm == "aws:kms":
+        default["KMSMasterKeyID"] = key
+    s3.put_bucket_encryption(
+        Bucket=bucket,
+        ServerSideEncryptionConfiguration={
+            "Rules": [{"ApplyServerSideEncryptionByDefault": default}]
+        },
+    )
+    puts = [
+        s3.put_object(Bucket=bucket, Key="a", Body=b"1", ChecksumAlgorithm="SHA256")
+        for _ in range(2)
+    ]
+    head = s3.head_object(Bucket=bucket, Key="a", ChecksumMode="ENABLED")
+    assert (puts[0]["ETag"] != puts[1]["ETag"]) is (algorithm == "aws:kms")
+    assert head["ETag"] == puts[1]["ETag"]
+    assert puts[0]["ChecksumSHA256"] == puts[1]["ChecksumSHA256"] == head["ChecksumSHA256"]
+
+
 @pytest.mark.parametrize("versioning", ["Enabled", None])
 def test_an_event_names_the_version_of_its_object(local_aws, versioning):
     session = local_aws.session("prod")

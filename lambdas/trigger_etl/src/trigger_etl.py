@@ -1,6 +1,6 @@
 """Starts one execution of the pipeline for each object that arrives in the inbox.
 
-The execution's name comes from the object's key and ETag, and Step Functions gives a name to one
+The execution's name comes from the object's key and content, and Step Functions gives a name to one
 execution only, so that events that are repeated, late or out of order start nothing twice.
 
 Environment: STATE_MACHINE_ALIAS_ARN, the alias `live` of the state machine.
@@ -61,7 +61,9 @@ def _source(bucket: str, key: str, version_id: str) -> dict[str, Any] | None:
     """Returns the object version as an execution's source; None when an earlier run has moved
     it."""
     try:
-        head = client("s3").head_object(Bucket=bucket, Key=key, VersionId=version_id)
+        head = client("s3").head_object(
+            Bucket=bucket, Key=key, VersionId=version_id, ChecksumMode="ENABLED"
+        )
     except ClientError as error:
         if error_code(error) not in GONE:
             raise
@@ -70,17 +72,25 @@ def _source(bucket: str, key: str, version_id: str) -> dict[str, Any] | None:
         "bucket": bucket,
         "key": key,
         "version_id": version_id,
-        "etag": head["ETag"].strip('"'),
+        "content_id": _content_id(head),
         "size": head["ContentLength"],
         "name": key.rsplit("/", 1)[-1],
         "copy_source": f"{quote(f'{bucket}/{key}')}?versionId={quote(version_id)}",
     }
 
 
+def _content_id(head: dict[str, Any]) -> str:
+    """Returns the same for the same bytes where they were put with their SHA-256, else for one put.
+
+    Under SSE-KMS an ETag is no hash of the content: the same bytes get another one with each put.
+    """
+    return head.get("ChecksumSHA256") or head["ETag"].strip('"')
+
+
 def _start(source: dict[str, Any]) -> dict[str, Any]:
     """Starts the run of a source under its first free name, unless a run has its bytes already."""
     for attempt in range(1, MAX_ATTEMPTS + 1):
-        name = run_id(source["key"], source["etag"], attempt)
+        name = run_id(source["key"], source["content_id"], attempt)
         execution_input = {"run_id": name, "sources": [source], "target": TARGET}
         bind(run_id=name)
         try:
@@ -98,7 +108,7 @@ def _start(source: dict[str, Any]) -> dict[str, Any]:
         if earlier["status"] in {"RUNNING", "SUCCEEDED"}:
             return _leave_to(earlier, source)
     raise ConfigurationError(
-        f"{source['key']} with ETag {source['etag']} has failed {MAX_ATTEMPTS} times: "
+        f"{source['key']} with content {source['content_id']} has failed {MAX_ATTEMPTS} times: "
         "correct the file, or the release, before it is put again."
     )
 

@@ -54,8 +54,8 @@ def deliver(
     """
     started = time.monotonic()
     key = INBOX + file.name
-    etag, put_at = _put(environment, file, key)
-    run_id, is_new = _find_run(environment, key, etag, put_at)
+    content_id, put_at = _put(environment, file, key)
+    run_id, is_new = _find_run(environment, key, content_id, put_at)
     if is_new:
         for state in follow(environment, run_id, timeout):
             on_state(state)
@@ -74,26 +74,28 @@ def deliver(
 
 
 def _put(environment: Environment, file: Path, key: str) -> tuple[str, datetime]:
-    """Return the object's ETag and the time of the put by S3's clock, in whole seconds."""
+    """Return the content's SHA-256 and the time of the put by S3's clock, in whole seconds."""
     with file.open("rb") as stream:
         answer = environment.client("s3").put_object(
-            Bucket=environment.data_bucket, Key=key, Body=stream
+            Bucket=environment.data_bucket, Key=key, Body=stream, ChecksumAlgorithm="SHA256"
         )
     date = answer["ResponseMetadata"]["HTTPHeaders"]["date"]
-    return answer["ETag"].strip('"'), parsedate_to_datetime(date)
+    return answer["ChecksumSHA256"], parsedate_to_datetime(date)
 
 
-def _find_run(environment: Environment, key: str, etag: str, put_at: datetime) -> tuple[str, bool]:
+def _find_run(
+    environment: Environment, key: str, content_id: str, put_at: datetime
+) -> tuple[str, bool]:
     """Return the id of the object's run and whether it is a new one.
 
-    The trigger names a run after the object's key and ETag, so a run of that name that had
+    The trigger names a run after the object's key and content, so a run of that name that had
     succeeded before the put is the same file, loaded already; one that had failed is followed by
     the next attempt.
     """
     deadline = time.monotonic() + START_SECONDS
     attempt = 1
     while True:
-        run_id = run_id_of(key, etag, attempt)
+        run_id = run_id_of(key, content_id, attempt)
         execution = describe(environment, run_id)
         if execution is None:
             if time.monotonic() > deadline:

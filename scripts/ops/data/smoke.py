@@ -132,7 +132,7 @@ class SmokeTest:
             "bucket": bucket,
             "key": key,
             "version_id": put["VersionId"],
-            "etag": put["ETag"].strip('"'),
+            "content_id": put["ETag"].strip('"'),
             "size": len(self.file.content),
             "name": self.file.name,
             "copy_source": f"{quote(f'{bucket}/{key}')}?versionId={quote(put['VersionId'])}",

@@ -30,18 +30,18 @@ LAMBDAS = Path(__file__).resolve().parents[3]
     ],
 )
 def test_run_id_is_a_valid_execution_name_for_any_key(key):
-    assert re.fullmatch(r"[A-Za-z0-9_-]{1,64}", run_id(key, "etag"))
-    assert re.fullmatch(r"[A-Za-z0-9_-]{1,64}", run_id(key, "etag", attempt=999))
+    assert re.fullmatch(r"[A-Za-z0-9_-]{1,64}", run_id(key, "content"))
+    assert re.fullmatch(r"[A-Za-z0-9_-]{1,64}", run_id(key, "content", attempt=999))
 
 
 def test_run_id_tells_what_and_which():
-    first = run_id("data/in/Products_20170115.csv", "etag")
+    first = run_id("data/in/Products_20170115.csv", "content")
 
     assert first.startswith("Products_20170115-")
-    assert first == run_id("data/in/Products_20170115.csv", "etag")
-    assert run_id("data/in/Products_20170115.csv", "etag", attempt=2) == f"{first}-2"
-    assert first != run_id("data/in/Products_20170115.csv", "other etag")
-    assert first != run_id("data/in/shop/Products_20170115.csv", "etag")
+    assert first == run_id("data/in/Products_20170115.csv", "content")
+    assert run_id("data/in/Products_20170115.csv", "content", attempt=2) == f"{first}-2"
+    assert first != run_id("data/in/Products_20170115.csv", "other content")
+    assert first != run_id("data/in/shop/Products_20170115.csv", "content")
 
 
 @pytest.mark.parametrize(

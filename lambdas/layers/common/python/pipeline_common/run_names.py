@@ -10,14 +10,14 @@ SAFE_NAME_LENGTH = 100
 SUFFIXES = (".csv.gz", ".csv")
 
 
-def run_id(key: str, etag: str, attempt: int = 1) -> str:
+def run_id(key: str, content_id: str, attempt: int = 1) -> str:
     """Returns the name of the run of one object: at most 64 characters of [A-Za-z0-9_-].
 
-    The same key and ETag always give the same name, so that a repeated event starts nothing; a
+    The same key and content always give the same name, so that a repeated event starts nothing; a
     later attempt at an object whose run failed is numbered.
     """
     stem, _ = _split_suffix(key.rsplit("/", 1)[-1])
-    digest = hashlib.sha256(f"{key}{etag}".encode()).hexdigest()[:12]
+    digest = hashlib.sha256(f"{key}{content_id}".encode()).hexdigest()[:12]
     number = f"-{attempt}" if attempt > 1 else ""
     return f"{_ascii(stem, r'[^A-Za-z0-9_-]+')[:STEM_LENGTH]}-{digest}{number}"
 
