@@ -101,7 +101,7 @@ unit: setup ## Unit tests: seconds, no server
 	bats tests/unit
 
 integration: setup ## Each component against local AWS
-	@python -m pytest -n 2 --dist loadfile tests/integration
+	@python -m pytest -n 4 --dist loadfile tests/integration
 
 e2e: setup ## Deploy and prove rows in the warehouse
 	@python -m pytest tests/e2e
