@@ -19,7 +19,7 @@ export LOCALAWS_PORT ?= 4566
 export LOCALAWS_GLUE_PYTHON := $(CURDIR)/.venv/glue/bin/python
 export LOCALAWS_LAMBDA_PYTHON := $(CURDIR)/.venv/lambda/bin/python
 
-LOCALAWS := PYTHONPATH=$(CURDIR) $(CURDIR)/.venv/localaws/bin/python -m localaws
+LOCALAWS := PYTHONPATH="$(CURDIR)" "$(CURDIR)/.venv/localaws/bin/python" -m localaws
 
 ENVIRONMENTS := dev qa staging prod
 ifeq ($(filter $(ENV),$(ENVIRONMENTS)),)
@@ -31,7 +31,7 @@ endif
 ifeq ($(TARGET),local)
   export AWS_CONFIG_FILE := $(LOCALAWS_HOME)/aws/config
   export AWS_SHARED_CREDENTIALS_FILE := $(LOCALAWS_HOME)/aws/credentials
-  export AWS_PROFILE := $(ENV)
+  export AWS_PROFILE = $(ENV)
   unexport AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN AWS_SECURITY_TOKEN AWS_DEFAULT_PROFILE
   unexport AWS_ENDPOINT_URL AWS_IGNORE_CONFIGURED_ENDPOINT_URLS AWS_REGION AWS_DEFAULT_REGION AWS_CA_BUNDLE
   export NO_PROXY := 127.0.0.1
@@ -75,10 +75,9 @@ smoke: setup $(UP) ## Prove that what is live in ENV loads rows
 	@scripts/smoke_test.sh --env $(ENV)
 
 # ---- data ------------------------------------------------------------------------------------------------------------
-demo: ENV := dev
-demo: setup up ## From a bare clone: deploy to dev and load seven days of real purchases
-	@$(MAKE) deploy ENV=dev
-	@python -m ops.data.demo --env dev
+demo: override ENV := dev
+demo: deploy ## From a bare clone: deploy to dev and load seven days of real purchases
+	@python -m ops.data.demo --env $(ENV)
 
 feed: setup $(UP) ## Put a file in the inbox and follow it to its end: ENV= FILE= [DATASET=]
 	@python -m ops.data.feed --env $(ENV)

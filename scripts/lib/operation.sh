@@ -75,7 +75,11 @@ report_failure() {
     [[ -s "$REASON_FILE" ]] || echo "$INTERRUPTED" >"$REASON_FILE"
   fi
   log "$OPERATION: ${result^^} in phase $CURRENT_PHASE after $(operation_seconds) s${INTERRUPTED:+, by $INTERRUPTED}"
-  log "$OPERATION: remedy: ${REMEDIES[$CURRENT_PHASE]}"
+  if [[ -n "$INTERRUPTED" ]]; then
+    log "$OPERATION: remedy: run the same command again; what is done is not done twice"
+  else
+    log "$OPERATION: remedy: ${REMEDIES[$CURRENT_PHASE]}"
+  fi
   [[ "$TOUCHED" == yes ]] || log "$OPERATION: live in $ENVIRONMENT: ${FROM:-nothing}, as before"
   # Before there is a bucket, or where S3 is what failed, these lines are all there is. What the lock turned away did
   # nothing, and its record could be that of the holder.

@@ -1,4 +1,4 @@
-# Wrong usage of the release scripts: exit code 2, the reason and the usage on stderr, nothing done.
+# The commands as they are called. Wrong usage: exit code 2, the reason and the usage on stderr, nothing done.
 
 setup() {
   cd "$BATS_TEST_DIRNAME/../.." || exit 1
@@ -54,4 +54,16 @@ bats_require_minimum_version 1.5.0
 @test "a version that would leave its folder is refused" {
   refuses "version '../../etc'" scripts/build.sh --version ../../etc
   refuses "version '../../etc'" scripts/deploy.sh --env dev --version ../../etc
+}
+
+@test "every make target is valid bash in a folder with spaces and parentheses" {
+  folder="$BATS_TEST_TMPDIR/a b (c)"
+  mkdir "$folder"
+  cp Makefile "$folder"
+  targets="$(awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { print $1 }' "$folder/Makefile")"
+  [[ "$targets" == *demo*lint* ]]
+  for target in $targets; do
+    recipe="$(make -C "$folder" --no-print-directory --dry-run "$target")"
+    bash -n <<<"$recipe" || { echo "$target: $recipe"; return 1; }
+  done
 }

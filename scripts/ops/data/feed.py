@@ -168,9 +168,9 @@ def check_file(environment: Environment, name: str, dataset: str) -> Path:
     """Return the path of a file that can be put; raise OperationError with what is wrong."""
     if not name:
         raise OperationError(
-            f"there is no file; try: make feed ENV={environment.name} FILE=Products_20170115.csv"
+            f"FILE is missing; try: make feed ENV={environment.name} FILE=Products_20170115.csv"
         )
-    file = Path(name)
+    file = Path(name).expanduser()  # not every shell expands FILE=~/...
     if not file.exists():
         raise OperationError(f"{file}: there is no such file (looked in {Path.cwd()})")
     if not file.is_file():

@@ -1,12 +1,34 @@
-"""Runs SQL in an environment's warehouse and prints its rows as CSV on stdout."""
+"""Runs a SELECT in an environment's warehouse and prints its rows as CSV on stdout."""
 
 import argparse
 import csv
 import os
+import re
 import sys
 
 from ops.environment import Environment, OperationError, command
 from ops.data.warehouse import Warehouse
+
+READS = {"select", "with", "show", "explain"}
+FIRST_WORD = re.compile(r"(?:\s|\(|--[^\n]*\n|/\*.*?\*/)*(\w*)", re.DOTALL)
+
+
+def check(sql: str, environment: str) -> None:
+    """Raise OperationError for anything but one statement that reads.
+
+    Rows are changed by runs, which account for them; a slip of the hand in prod is not undone.
+    """
+    if not sql:
+        raise OperationError(
+            f"SQL is missing; try: make query ENV={environment} "
+            'SQL="select count(*) from products"'
+        )
+    word = FIRST_WORD.match(sql)[1]
+    if word.lower() not in READS:
+        raise OperationError(
+            f"{word or sql} ... is refused: make query only reads ({', '.join(sorted(READS))}); "
+            "rows are changed by feeding files"
+        )
 
 
 @command
@@ -20,18 +42,11 @@ def main() -> int:
     )
     arguments = parser.parse_args()
     sql = arguments.sql.strip().rstrip(";")
-    if not sql:
-        raise OperationError(
-            f"there is no SQL; try: make query ENV={arguments.env} "
-            'SQL="select count(*) from products"'
-        )
+    check(sql, arguments.env)
     result = Warehouse(Environment.load(arguments.env)).run(sql)
-    if result.columns:
-        writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerow(result.columns)
-        writer.writerows(result.rows)
-    else:
-        print("done; the statement returns no rows", file=sys.stderr)
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(result.columns)
+    writer.writerows(result.rows)
     return 0
 
 
