@@ -50,21 +50,8 @@ build() {
 }
 
 main() {
-  local version="${VERSION:-}" started=$SECONDS
-  while (($#)); do
-    case "$1" in
-      --version)
-        require_value "$1" "${2:-}"
-        version="$2"
-        shift 2
-        ;;
-      -h | --help)
-        usage
-        return
-        ;;
-      *) usage_error "unknown argument '$1'" ;;
-    esac
-  done
+  parse_options version "" "$@"
+  local version="${OPTION[version]:-${VERSION:-}}" started=$SECONDS
 
   if [[ -z "$version" ]]; then
     version="$(python -m ops.build.version)"

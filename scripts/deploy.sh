@@ -209,30 +209,9 @@ render_definition() {
 }
 
 main() {
-  ENVIRONMENT="${ENV:-}" VERSION="${VERSION:-}"
-  while (($#)); do
-    case "$1" in
-      --env)
-        require_value "$1" "${2:-}"
-        ENVIRONMENT="$2"
-        shift 2
-        ;;
-      --version)
-        require_value "$1" "${2:-}"
-        VERSION="$2"
-        shift 2
-        ;;
-      --break-lock)
-        BREAK_LOCK=1
-        shift
-        ;;
-      -h | --help)
-        usage
-        return
-        ;;
-      *) usage_error "unknown argument '$1'" ;;
-    esac
-  done
+  parse_options "env version" break-lock "$@"
+  ENVIRONMENT="${OPTION[env]:-${ENV:-}}" VERSION="${OPTION[version]:-${VERSION:-}}"
+  BREAK_LOCK="${OPTION["break-lock"]:-${BREAK_LOCK:-}}"
   require_environment "$ENVIRONMENT"
   [[ -z "$VERSION" ]] || require_version_name "$VERSION"
 

@@ -28,21 +28,8 @@ build_wheel() {
 }
 
 main() {
-  local output=""
-  while (($#)); do
-    case "$1" in
-      --output)
-        require_value "$1" "${2:-}"
-        output="$2"
-        shift 2
-        ;;
-      -h | --help)
-        usage
-        return
-        ;;
-      *) usage_error "unknown argument '$1'" ;;
-    esac
-  done
+  parse_options output "" "$@"
+  local output="${OPTION[output]:-}"
   [[ -n "$output" ]] || usage_error "--output is missing"
 
   mkdir -p "$output/glue"

@@ -41,21 +41,8 @@ package_function() {
 }
 
 main() {
-  local output="" source name layer_bytes packaged=()
-  while (($#)); do
-    case "$1" in
-      --output)
-        require_value "$1" "${2:-}"
-        output="$2"
-        shift 2
-        ;;
-      -h | --help)
-        usage
-        return
-        ;;
-      *) usage_error "unknown argument '$1'" ;;
-    esac
-  done
+  parse_options output "" "$@"
+  local output="${OPTION[output]:-}" source name layer_bytes packaged=()
   [[ -n "$output" ]] || usage_error "--output is missing"
 
   mkdir -p "$output/lambdas" "$output/layers"

@@ -17,27 +17,12 @@ USAGE
 }
 
 main() {
-  local environment="${ENV:-}" versions=()
-  while (($#)); do
-    case "$1" in
-      --env)
-        require_value "$1" "${2:-}"
-        environment="$2"
-        shift 2
-        ;;
-      --state-machine-version-arn | --trigger-version-arn)
-        require_value "$1" "${2:-}"
-        versions+=("$1" "$2")
-        shift 2
-        ;;
-      -h | --help)
-        usage
-        return
-        ;;
-      *) usage_error "unknown argument '$1'" ;;
-    esac
-  done
+  parse_options "env state-machine-version-arn trigger-version-arn" "" "$@"
+  local environment="${OPTION[env]:-${ENV:-}}" versions=() name
   require_environment "$environment"
+  for name in state-machine-version-arn trigger-version-arn; do
+    [[ -z "${OPTION[$name]:-}" ]] || versions+=("--$name" "${OPTION[$name]}")
+  done
   python -m ops.data.smoke --env "$environment" "${versions[@]}"
 }
 

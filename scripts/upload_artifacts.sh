@@ -15,26 +15,8 @@ USAGE
 }
 
 main() {
-  local environment="${ENV:-}" version="${VERSION:-}"
-  while (($#)); do
-    case "$1" in
-      --env)
-        require_value "$1" "${2:-}"
-        environment="$2"
-        shift 2
-        ;;
-      --version)
-        require_value "$1" "${2:-}"
-        version="$2"
-        shift 2
-        ;;
-      -h | --help)
-        usage
-        return
-        ;;
-      *) usage_error "unknown argument '$1'" ;;
-    esac
-  done
+  parse_options "env version" "" "$@"
+  local environment="${OPTION[env]:-${ENV:-}}" version="${OPTION[version]:-${VERSION:-}}"
   require_environment "$environment"
   require_version_name "$version"
 

@@ -31,9 +31,32 @@ usage_error() {
   exit 2
 }
 
-# Arguments: option, value. A value that is missing or looks like the next option is a usage error.
-require_value() {
-  [[ -n "${2:-}" && "$2" != --* ]] || usage_error "$1 needs a value"
+# The value of each option that was given, by its name; 1 for one that takes none.
+declare -A OPTION
+
+# Reads a script's arguments; --help ends it with its usage.
+# Arguments: names of the options that take a value, names of those that take none, the script's arguments...
+# Globals: OPTION (set)
+# shellcheck disable=SC2034  # read by the scripts
+parse_options() {
+  local with_value=" $1 " without=" $2 " name
+  shift 2
+  while (($#)); do
+    name="${1#--}"
+    if [[ "$1" == -h || "$1" == --help ]]; then
+      usage
+      exit 0
+    elif [[ "$1" == --?* && "$without" == *" $name "* ]]; then
+      OPTION[$name]=1
+      shift
+    elif [[ "$1" == --?* && "$with_value" == *" $name "* ]]; then
+      [[ -n "${2:-}" && "$2" != --* ]] || usage_error "$1 needs a value"
+      OPTION[$name]="$2"
+      shift 2
+    else
+      usage_error "unknown argument '$1'"
+    fi
+  done
 }
 
 # Arguments: environment.
