@@ -9,7 +9,7 @@ MAKEFLAGS += --no-print-directory
 # Where to: `local` is AWS on this machine and safe anywhere; `aws` is the account that your own AWS_PROFILE reaches.
 ENV ?= dev
 TARGET ?= local
-export ENV VERSION
+export ENV VERSION TO
 
 # ---- where things are ------------------------------------------------------------------------------------------------
 export PATH := $(CURDIR)/.venv/dev/bin:$(CURDIR)/.venv/uv/bin:$(PATH)
@@ -42,7 +42,7 @@ else
   $(error TARGET=$(TARGET) is neither local nor aws)
 endif
 
-.PHONY: help setup lock demo up down reset build deploy smoke status feed query config test unit integration e2e lint format
+.PHONY: help setup lock demo up down reset build deploy rollback releases smoke status feed query config test unit integration e2e lint format
 
 help: ## List the commands
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -70,6 +70,12 @@ build: setup ## Build build/<version>/ and its manifest [VERSION=]
 
 deploy: setup $(UP) ## Deploy a release: ENV=dev|qa|staging|prod [VERSION=] [TARGET=aws]
 	@scripts/deploy.sh --env $(ENV)
+
+rollback: setup $(UP) ## Back to the release that was live before, or to any kept one: ENV= [TO=<version>]
+	@scripts/rollback.sh --env $(ENV)
+
+releases: setup $(UP) ## Deploys and rollbacks of ENV, and the releases that it can go back to
+	@python -m ops.release.history --env $(ENV)
 
 smoke: setup $(UP) ## Prove that what is live in ENV loads rows
 	@scripts/smoke_test.sh --env $(ENV)

@@ -19,7 +19,7 @@ readonly PHASES=(
   check_target          # is this the account and region that the environment is configured for?
   verify_release        # build the release, or fetch it, and compare every artifact with the manifest
   artifacts_stack       # the bucket that releases live in
-  take_lock             # one deploy, rollback or restore at a time; from here on there is a record
+  take_lock             # one deploy or rollback at a time; from here on there is a record
   upload_release        # once a version
   data_stack            # keys, buckets, warehouse
   application_stack     # roles, functions, job, state machine
@@ -30,6 +30,7 @@ readonly PHASES=(
   smoke_test            # that version, with data of its own
   switch_live           # the only phase that changes what is live
   record_deploy         # who, what, when, how long
+  prune_releases        # what no rollback needs any more
 )
 
 # What to do when a phase fails; running deploy again repeats what is done without changing it.
@@ -48,6 +49,7 @@ declare -rA REMEDIES=(
   [smoke_test]="look into the run named above; the release is published, but not live"
   [switch_live]="deploy again: the switch is the only thing left"
   [record_deploy]="the release is live; only its record could not be written: deploy again"
+  [prune_releases]="the release is live and on record; the next deploy removes what is left over"
 )
 
 usage() {
@@ -57,22 +59,12 @@ Usage: scripts/deploy.sh --env ENV [--version VERSION] [--break-lock]
 Brings a release live in ENV. Without --version (or the variable VERSION) it is that of the sources, built first; a
 version that is not in build/ is fetched from the environment's artifact bucket. Every phase can be repeated: deploying
 again finishes what was interrupted, and changes nothing where all of it is done.
-One deploy, rollback or restore at a time: --break-lock (or BREAK_LOCK=1) takes the lock from whoever holds it.
+One deploy or rollback at a time: --break-lock (or BREAK_LOCK=1) takes the lock from whoever holds it.
 Progress goes to stderr; stdout gets one line, the ARN of the version that is live.
 USAGE
 }
 
 # ---- phases ----------------------------------------------------------------------------------------------------------
-
-# Globals: PREFIX, ACCOUNT, REGION, CALLER, LIVE, FROM, STATE_MACHINE (set)
-check_target() {
-  local target
-  target="$(python -m ops.release.target --env "$ENVIRONMENT")"
-  { read -r PREFIX && read -r ACCOUNT && read -r REGION && read -r CALLER && read -r LIVE && read -r FROM; } <<<"$target"
-  STATE_MACHINE="arn:aws:states:$REGION:$ACCOUNT:stateMachine:$PREFIX-etl"
-  log "  account $ACCOUNT, region $REGION, as $CALLER"
-  log "  live: ${FROM:-nothing yet}"
-}
 
 # Globals: VERSION, RELEASE_FOLDER, RELEASE_CONFIG, MANIFEST_SHA256 (set)
 verify_release() {
@@ -123,10 +115,11 @@ prepare_warehouse() {
   python -m ops.data.warehouse prepare --env "$ENVIRONMENT" --config "$RELEASE_CONFIG"
 }
 
-# Globals: GREEN (set)
+# Globals: GREEN, TRIGGER (set)
 publish_state_machine() {
   render_definition >"$WORK/definition.json"
   GREEN="$(publish_state_machine_version "$STATE_MACHINE" "$WORK/definition.json" "$VERSION")"
+  TRIGGER="$(<"$WORK/versions/trigger_etl")"
   log "  ${GREEN##*stateMachine:}"
 }
 
@@ -136,22 +129,15 @@ smoke_test() {
     return
   fi
   "$REPOSITORY/scripts/smoke_test.sh" --env "$ENVIRONMENT" \
-    --state-machine-version-arn "$GREEN" --trigger-version-arn "$(<"$WORK/versions/trigger_etl")"
-}
-
-# The state machine's alias is the switch; the trigger in front of it starts whatever that points at.
-switch_live() {
-  TOUCHED=yes
-  if [[ "$LIVE" != "$GREEN" ]]; then
-    point_state_machine_alias "$STATE_MACHINE:live" "$GREEN" "$LIVE"
-  fi
-  point_function_alias "$PREFIX-trigger-etl" live "$(<"$WORK/versions/trigger_etl")"
-  LIVE_STATE_MACHINE="$GREEN" LIVE_TRIGGER="$(<"$WORK/versions/trigger_etl")"
-  log "  live: ${GREEN##*stateMachine:}"
+    --state-machine-version-arn "$GREEN" --trigger-version-arn "$TRIGGER"
 }
 
 record_deploy() {
   write_record succeeded
+}
+
+prune_releases() {
+  python -m ops.release.prune --env "$ENVIRONMENT"
 }
 
 # ---- what the phases are made of -------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-# One deploy, rollback or restore at a time in an environment. Sourced, never run.
+# One deploy or rollback at a time in an environment. Sourced, never run.
 # shellcheck shell=bash
 
 readonly RENEW_SECONDS=60 # far below release.lock_lease_seconds

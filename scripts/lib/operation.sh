@@ -1,4 +1,4 @@
-# What deploy, rollback and restore share: a record, and an end in order, however they end. Sourced, never run, after
+# What deploy and rollback share: a record, and an end in order, however they end. Sourced, never run, after
 # lock.sh and phases.sh. The script that sources it has REMEDIES, what to do about each phase that can fail.
 # shellcheck shell=bash
 
@@ -13,7 +13,7 @@ INTERRUPTED="" # the signal that ended it
 CHILD=""       # the command that a signal must reach first
 
 # From here on the operation has a folder of its own, and ends in order.
-# Arguments: action (deploy, rollback or restore).
+# Arguments: action (deploy or rollback).
 # Globals: ACTION, WORK, STARTED_AT, STARTED_MS, REASON_FILE (set)
 begin_operation() {
   ACTION="$1" STARTED_AT="$(date -u +%Y-%m-%dT%H:%M:%S.%3NZ)" STARTED_MS="$(now_ms)"
@@ -41,10 +41,32 @@ write_record() {
   [[ "$1" == running ]] || RECORDED=yes
 }
 
+# The first phase: refuses another account or region than the environment's.
+# Globals: PREFIX, ACCOUNT, REGION, CALLER, LIVE, FROM, STATE_MACHINE (set)
+# shellcheck disable=SC2034  # read by the scripts
+check_target() {
+  local target
+  target="$(python -m ops.release.target --env "$ENVIRONMENT")"
+  { read -r PREFIX && read -r ACCOUNT && read -r REGION && read -r CALLER && read -r LIVE && read -r FROM; } <<<"$target"
+  STATE_MACHINE="arn:aws:states:$REGION:$ACCOUNT:stateMachine:$PREFIX-etl"
+  log "  account $ACCOUNT, region $REGION, as $CALLER"
+  log "  live: ${FROM:-nothing yet}"
+}
+
 # The phase from which on nobody else changes the environment, and the operation is on record.
 take_lock() {
   take_environment_lock
   write_record running
+}
+
+# The only phase that changes what is live.
+# Globals: LIVE, GREEN, TRIGGER; TOUCHED, LIVE_STATE_MACHINE, LIVE_TRIGGER (set)
+switch_live() {
+  TOUCHED=yes
+  python -m ops.release.switch --env "$ENVIRONMENT" --expected "$LIVE" \
+    --state-machine-version-arn "$GREEN" --trigger-version-arn "$TRIGGER"
+  LIVE_STATE_MACHINE="$GREEN" LIVE_TRIGGER="$TRIGGER"
+  log "  live: $VERSION, ${GREEN##*stateMachine:}"
 }
 
 # Runs a command that may take long so that a signal reaches it: bash itself waits for the command in front of it.

@@ -1,4 +1,4 @@
-# Publishes versions of functions and of the state machine, and moves aliases. Sourced, never run.
+# Publishes versions of functions and of the state machine. Sourced, never run.
 # shellcheck shell=bash
 
 # Arguments: file.  Outputs: its SHA-256 as Lambda writes it.
@@ -26,23 +26,4 @@ publish_state_machine_version() {
     aws stepfunctions update-state-machine --state-machine-arn "$1" --definition "file://$2" --publish \
       --version-description "$3" --query stateMachineVersionArn --output text
   fi
-}
-
-# Arguments: alias ARN, version ARN, the version it points at now (empty: there is no alias yet).
-point_state_machine_alias() {
-  local routing="stateMachineVersionArn=$2,weight=100"
-  if [[ -z "$3" ]]; then
-    aws stepfunctions create-state-machine-alias --name "${1##*:}" --routing-configuration "$routing" >/dev/null
-  else
-    aws stepfunctions update-state-machine-alias --state-machine-alias-arn "$1" \
-      --routing-configuration "$routing" >/dev/null
-  fi
-}
-
-# Arguments: function, alias, version ARN.
-point_function_alias() {
-  local current
-  current="$(aws lambda get-alias --function-name "$1" --name "$2" --query FunctionVersion --output text)"
-  [[ "$current" != "${3##*:}" ]] || return 0
-  aws lambda update-alias --function-name "$1" --name "$2" --function-version "${3##*:}" >/dev/null
 }

@@ -2,7 +2,7 @@
 
 setup() {
   cd "$BATS_TEST_DIRNAME/../.." || exit 1
-  unset ENV VERSION
+  unset ENV VERSION TO
 }
 
 # Arguments: words of the message, command...
@@ -27,19 +27,19 @@ bats_require_minimum_version 1.5.0
 }
 
 @test "an unknown argument is named" {
-  for script in build deploy package_glue package_lambda smoke_test upload_artifacts; do
+  for script in build deploy package_glue package_lambda rollback smoke_test upload_artifacts; do
     refuses "unknown argument '--frob'" "scripts/$script.sh" --frob
   done
 }
 
 @test "an unknown environment is answered with the known ones" {
-  for script in deploy smoke_test upload_artifacts; do
+  for script in deploy rollback smoke_test upload_artifacts; do
     refuses "choose one of: dev qa staging prod" "scripts/$script.sh" --env production
   done
 }
 
 @test "a missing environment is an error, not a default" {
-  for script in deploy smoke_test upload_artifacts; do
+  for script in deploy rollback smoke_test upload_artifacts; do
     refuses "--env ''" "scripts/$script.sh"
   done
 }

@@ -1,4 +1,4 @@
-"""The records of deploys, rollbacks and restores: who changed what, when, from what, how it ended.
+"""The records of deploys and rollbacks: who changed what, when, from what, how it ended.
 
 One JSON object each, deploys/<start>-<version>.json in the environment's artifact bucket. It is
 written when the lock is taken, with the result "running", and again at the end. Where there was no
@@ -13,14 +13,13 @@ from typing import Any
 
 from ops.environment import Environment, command
 from ops.release import lock
-from ops.release.live import live_release
 
 PREFIX = "deploys/"
 RUNNING = "running"
 INTERRUPTED = "interrupted"
 SUCCEEDED = "succeeded"
 DEPLOY = "deploy"
-ACTIONS = (DEPLOY, "rollback", "restore")
+ACTIONS = (DEPLOY, "rollback")
 
 Record = dict[str, Any]
 
@@ -59,17 +58,12 @@ def _as_it_is(found: Record, held_token: str) -> Record:
     return found
 
 
-def previous(environment: Environment) -> Record | None:
-    """Return the record that brought live what was live before; None where nothing was.
-
-    What a rollback has left behind is not counted: a second rollback goes one further back.
-    """
-    live = live_release(environment)
-    return before(live.release, history(environment)) if live else None
-
-
 def before(live: str, records: list[Record]) -> Record | None:
-    """Return of these records, the newest first, the one to go back to from the release `live`."""
+    """Return of these records, the newest first, the one to go back to from the release `live`.
+
+    None where nothing was live before. What a rollback has left behind is not counted: a second
+    rollback goes one further back.
+    """
     line: list[Record] = []
     for found in reversed(records):
         # A command that was killed after it had switched has no "succeeded", yet what it switched
@@ -100,7 +94,7 @@ def _phase(text: str) -> dict[str, Any]:
 
 @command
 def main() -> int:
-    """Write the record of one deploy, rollback or restore."""
+    """Write the record of one deploy or rollback."""
     parser = argparse.ArgumentParser(prog="python -m ops.release.deploys", description=__doc__)
     parser.add_argument("--env", dest="environment", required=True)
     parser.add_argument("--action", choices=ACTIONS, required=True)

@@ -1,13 +1,11 @@
 """What is live: where the state machine's alias routes executions."""
 
-import re
 from dataclasses import dataclass
 
 from botocore.exceptions import ClientError
 
 from ops.environment import LIVE, Environment
-
-FUNCTION_VERSION = re.compile(r"arn:[\w-]+:lambda:[\w-]+:\d+:function:([\w-]+):(\d+)")
+from ops.release.pins import pins
 
 
 @dataclass(frozen=True)
@@ -52,8 +50,8 @@ def describe(environment: Environment, version_arn: str) -> LiveRelease:
         stateMachineArn=version_arn
     )
     functions = [
-        f"{name.removeprefix(environment.prefix + '-')}:{number}"
-        for name, number in dict.fromkeys(FUNCTION_VERSION.findall(machine["definition"]))
+        f"{name.removeprefix(environment.prefix + '-')}:{version_number(arn)}"
+        for name, arn in pins(machine["definition"]).functions.items()
     ]
     return LiveRelease(machine["description"], version_arn, functions)
 

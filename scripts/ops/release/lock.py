@@ -1,4 +1,4 @@
-"""The lock of an environment: one deploy, rollback or restore at a time.
+"""The lock of an environment: one deploy or rollback at a time.
 
 It is one object in the artifact bucket, locks/deploy.json, written only on the condition that it is
 what was read just before, so that of two commands exactly one gets it. Whoever holds it renews its
