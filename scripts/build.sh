@@ -12,8 +12,9 @@ usage() {
 Usage: scripts/build.sh [--version NAME]
 
 Builds build/<version>/ and prints the version. Without --version (or the variable VERSION) the version is that of the
-sources: commit date, commit, and for a changed tree "-dirty-" and a hash of the changes. Such a build is reused when
-it is there and matches its manifest; a version that you name yourself is always built anew.
+sources: commit date, commit, and for a changed tree "-dirty-" and a hash of the changes, which only dev takes. Such a
+build is reused when it is there and matches its manifest; a version that you name yourself is always built anew.
+The same commit gives the same bytes, in any folder and under any umask, locale and time zone.
 USAGE
 }
 
@@ -43,6 +44,7 @@ build() {
   lambdas=$!
   copy_definitions "$partial"
   wait_all "$glue" "$lambdas" || die "packaging failed; its output is above"
+  python -m ops.build.sbom --version "$version" "$partial"
   python -m ops.build.manifest create --version "$version" "$partial"
 
   rm -rf "$target"

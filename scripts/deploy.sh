@@ -18,6 +18,7 @@ source "$REPOSITORY/scripts/lib/publish.sh"
 readonly PHASES=(
   check_target          # is this the account and region that the environment is configured for?
   verify_release        # build the release, or fetch it, and compare every artifact with the manifest
+  check_gates           # does the environment take this release?
   artifacts_stack       # the bucket that releases live in
   take_lock             # one deploy or rollback at a time; from here on there is a record
   upload_release        # once a version
@@ -37,6 +38,7 @@ readonly PHASES=(
 declare -rA REMEDIES=(
   [check_target]="choose credentials of the right account (AWS_PROFILE), or correct config/<env>/settings.yaml"
   [verify_release]="run make build again; for a version of the past, check that it was uploaded"
+  [check_gates]="do what is said above; config/<env>/settings.yaml has the gates"
   [artifacts_stack]="correct what CloudFormation names above and deploy again"
   [take_lock]="wait for the command named above, or break its lock: BREAK_LOCK=1, or --break-lock"
   [upload_release]="a version is written once: commit your changes, or name another VERSION"
@@ -80,6 +82,10 @@ verify_release() {
   RELEASE_CONFIG="$RELEASE_FOLDER/config/$ENVIRONMENT.json"
   MANIFEST_SHA256="$(sha256sum <"$RELEASE_FOLDER/manifest.json" | cut -d ' ' -f 1)"
   log "  release $VERSION matches its manifest"
+}
+
+check_gates() {
+  python -m ops.release.gates --env "$ENVIRONMENT" "$RELEASE_FOLDER"
 }
 
 artifacts_stack() {

@@ -1,12 +1,11 @@
 """One deployed environment for all end-to-end tests."""
 
 import json
-import shutil
-import subprocess
 from collections.abc import Iterator
 
 import pytest
 
+from tests.checkout import copy_checkout
 from tests.conftest import REPOSITORY
 from tests.e2e.project import PREFIX, Project
 
@@ -59,20 +58,4 @@ def notifications(project) -> Iterator:
 @pytest.fixture
 def broken_copy(project, tmp_path) -> Project:
     """A clone of the checkout, with what is not committed, to break; against the same local AWS."""
-    copy = tmp_path / "copy"
-    subprocess.run(["git", "clone", "--quiet", REPOSITORY, copy], check=True)
-    listed = subprocess.run(
-        ["git", "ls-files", "--modified", "--deleted", "--others", "--exclude-standard", "-z"],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    for name in filter(None, listed.stdout.split("\0")):
-        if (REPOSITORY / name).is_file():
-            (copy / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(REPOSITORY / name, copy / name)
-        else:
-            (copy / name).unlink(missing_ok=True)
-    (copy / ".venv").symlink_to(REPOSITORY / ".venv")
-    return Project(copy, project.aws)
+    return Project(copy_checkout(tmp_path / "copy"), project.aws)

@@ -147,16 +147,3 @@ def test_version_that_was_never_built_is_refused(local_aws):
     )
     assert done.returncode == 1
     assert "FAILED in phase verify_release" in done.stderr
-
-
-def test_same_sources_build_the_same_bytes_wherever_and_however(tmp_path):
-    for folder, umask, zone in (("one", "022", "UTC"), ("two", "077", "Asia/Tokyo")):
-        for script in ("package_glue.sh", "package_lambda.sh"):
-            command = f"umask {umask}; TZ={zone} scripts/{script} --output {tmp_path / folder}"
-            subprocess.run(["bash", "-c", command], cwd=REPOSITORY, check=True, timeout=120)
-    one, two = (
-        {file.relative_to(root): file.read_bytes() for file in root.rglob("*") if file.is_file()}
-        for root in (tmp_path / "one", tmp_path / "two")
-    )
-    assert len(one) == 7
-    assert one == two

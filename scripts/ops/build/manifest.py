@@ -1,7 +1,8 @@
 """The manifest of a release: what each artifact is (sha256, size) and the commit it comes from.
 
 `create` writes manifest.json into a folder of artifacts; `verify` compares the folder with it.
-The same artifacts from the same commit give the same manifest, byte for byte.
+The same artifacts from the same commit give the same manifest, byte for byte. `sources` is the
+version that the sources have, also where the release was given another name.
 """
 
 import argparse
@@ -25,6 +26,7 @@ SOURCES_OF = (
     ("step-functions/*.asl.json", ("step-functions/{name}",)),
     ("cloudformation/*.yaml", ("cloudformation/{name}",)),
     ("config/*.json", ("config/common", "config/{stem}")),
+    ("sbom.cdx.json", ("glue-jobs", "lambdas")),
 )
 
 
@@ -40,6 +42,7 @@ def create(root: Path, version: str, repository: Path = REPOSITORY) -> dict[str,
     sources = read_sources(repository)
     manifest = {
         "version": version,
+        "sources": sources.version,
         "commit": sources.commit,
         "dirty": bool(sources.changes),
         "artifacts": [
@@ -49,23 +52,28 @@ def create(root: Path, version: str, repository: Path = REPOSITORY) -> dict[str,
                 "size": (root / path).stat().st_size,
                 "commit": _last_commit(path, repository),
             }
-            for path in _artifacts(root)
+            for path in artifacts(root)
         ],
     }
     (root / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
     return manifest
 
 
-def verify(root: Path) -> dict[str, Any]:
-    """Return the manifest of `root` once every artifact matches it; else raise ManifestError."""
+def read(root: Path) -> dict[str, Any]:
+    """Return the manifest of `root`; raise ManifestError where there is none."""
     try:
-        manifest = json.loads((root / MANIFEST).read_text(encoding="utf-8"))
+        return json.loads((root / MANIFEST).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ManifestError(f"{root}: there is no {MANIFEST}; run: make build") from None
     except ValueError as error:
         raise ManifestError(f"{root / MANIFEST}: not JSON: {error}") from error
+
+
+def verify(root: Path) -> dict[str, Any]:
+    """Return the manifest of `root` once every artifact matches it; else raise ManifestError."""
+    manifest = read(root)
     expected = {artifact["path"]: artifact for artifact in manifest["artifacts"]}
-    found = set(_artifacts(root))
+    found = set(artifacts(root))
     faults = [f"{path}: in the manifest but not there" for path in expected.keys() - found]
     faults += [f"{path}: there but not in the manifest" for path in found - expected.keys()]
     faults += [
@@ -84,7 +92,8 @@ def sha256(file: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _artifacts(root: Path) -> list[str]:
+def artifacts(root: Path) -> list[str]:
+    """Return the paths of a release's artifacts, sorted."""
     paths = (path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
     return sorted(path for path in paths if path != MANIFEST)
 
