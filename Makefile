@@ -9,7 +9,7 @@ MAKEFLAGS += --no-print-directory
 # Where to: `local` is AWS on this machine and safe anywhere; `aws` is the account that your own AWS_PROFILE reaches.
 ENV ?= dev
 TARGET ?= local
-export ENV VERSION TO
+export ENV VERSION TO SET
 
 # ---- where things are ------------------------------------------------------------------------------------------------
 export PATH := $(CURDIR)/.venv/dev/bin:$(CURDIR)/.venv/uv/bin:$(PATH)
@@ -95,13 +95,13 @@ status: setup $(UP) ## What is live in ENV, its last runs and its alarms
 	@python -m ops.release.status --env $(ENV)
 
 config: setup ## The merged configuration of ENV and where each value comes from [SET="a.b=c ..."]
-	@python -m ops.config show --env $(ENV) $(foreach value,$(SET),--set $(value))
+	@python -m ops.config show --env $(ENV)
 
 # ---- checks ----------------------------------------------------------------------------------------------------------
 test: setup unit integration e2e ## All tests
 
 unit: setup ## Unit tests: seconds, no server
-	@python -m pytest -n 2 tests/unit glue-jobs/tests lambdas \
+	@python -m pytest -n 2 --dist loadgroup tests/unit glue-jobs/tests lambdas \
 	  --cov --cov-report=term-missing:skip-covered --cov-fail-under=90
 	bats tests/unit
 

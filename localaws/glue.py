@@ -145,7 +145,8 @@ def _batch_stop_job_run(data: dict):
             code = "JobRunNotInTerminalStateException"
             message = f"Job run {run_id} is in the state {record['JobRunState']}"
         else:
-            _State.runs[run_id].stop("STOPPED", None)
+            if run := _State.runs.get(run_id):  # none: it has just ended
+                run.stop("STOPPED", None)
             stopped.append({"JobName": name, "JobRunId": run_id})
             continue
         detail = {"ErrorCode": code, "ErrorMessage": message}
@@ -166,6 +167,7 @@ class _Run:  # pylint: disable=too-many-instance-attributes
         self._region = get_region()
         self._ending = threading.Lock()
         self._end: tuple[str, str | None] | None = None
+        self._over = False  # from here on nothing changes how it ended
         self._process: RunProcess | None = None
         self.record = self._new_record(previous)
         self.thread = threading.Thread(target=self._run, name=self.record["Id"], daemon=True)
@@ -173,7 +175,7 @@ class _Run:  # pylint: disable=too-many-instance-attributes
     def stop(self, state: str, message: str | None) -> None:
         """End the run early in the given state."""
         with self._ending:
-            if self._end is None:
+            if self._end is None and not self._over:
                 self._end = (state, message)
                 self.record["JobRunState"] = "STOPPING"
                 if self._process is not None:
@@ -258,6 +260,8 @@ class _Run:  # pylint: disable=too-many-instance-attributes
             logs.flush()
             error = process.result() if process.started else None
             process.delete()
+        with self._ending:
+            self._over = True
         if self._end is not None:
             return self._end
         return ("FAILED", error) if error else ("SUCCEEDED", None)

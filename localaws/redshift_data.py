@@ -375,7 +375,7 @@ def _get_result_v2(request: Request) -> dict:
         raise ServiceError(
             "ValidationException", "The result is in JSON format: use GetStatementResult."
         )
-    lines = [_csv_line([column["name"] for column in part["columns"]])] if page is not None else []
+    lines = [_csv_line([column["name"] for column in part["columns"]])]
     for record in page:
         lines.append(_csv_line([_plain(field) for field in record]))
     return {
@@ -432,7 +432,7 @@ def _cancel(request: Request) -> dict:
 
 def _list(request: Request) -> dict:
     given = request.parameters
-    status = given.get("Status", "ALL")
+    status = given.get("Status", "FINISHED")  # as AWS documents it
     name = given.get("StatementName", "")
     principal = request.principal()
     mine = principal.keys["aws:userid"] if principal else request.account

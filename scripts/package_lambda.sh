@@ -7,10 +7,11 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 # shellcheck source=scripts/lib/packaging.sh
 source "$REPOSITORY/scripts/lib/packaging.sh"
 
-# AWS's limits for a function with its layers, and our own: a function's zip stays small enough to read in the console.
-readonly LAMBDA_ZIP_LIMIT=$((50 * 1024 * 1024))
+# Our own limits, far below AWS's 50 MB: small functions start fast, and one can read them in the console.
+readonly FUNCTION_ZIP_LIMIT=$((100 * 1024))
+readonly LAYER_ZIP_LIMIT=$((5 * 1024 * 1024))
+# AWS's limit for a function with its layers.
 readonly LAMBDA_UNZIPPED_LIMIT=$((250 * 1024 * 1024))
-readonly FUNCTION_ZIP_GOAL=$((1024 * 1024))
 
 usage() {
   cat <<'USAGE'
@@ -18,7 +19,7 @@ Usage: scripts/package_lambda.sh --output FOLDER
 
 Writes FOLDER/lambdas/<function>.zip for each lambdas/<function>/ and FOLDER/layers/common.zip.
 Dependencies come from the requirements.txt beside the code, hash-locked. The same sources give the same bytes.
-Fails when a zip is over 50 MB, a function with the layer over 250 MB unzipped, or a function's zip over 1 MB.
+Fails when a function's zip is over 100 KB, the layer's over 5 MB, or both over 250 MB unzipped.
 USAGE
 }
 
@@ -27,7 +28,7 @@ package_layer() {
   copy_tree "$REPOSITORY/lambdas/layers/common/python" "$1/python"
   install_requirements "$REPOSITORY/lambdas/layers/common/requirements.txt" "$1/python"
   python -m ops.build.zip_tree "$1" "$2/layers/common.zip"
-  check_size "layers/common.zip" "$(wc -c <"$2/layers/common.zip")" "$LAMBDA_ZIP_LIMIT"
+  check_size "layers/common.zip" "$(wc -c <"$2/layers/common.zip")" "$LAYER_ZIP_LIMIT"
 }
 
 # Arguments: function, stage folder, output folder, bytes of the unzipped layer.
@@ -36,7 +37,7 @@ package_function() {
   copy_tree "$REPOSITORY/lambdas/$name/src" "$stage"
   install_requirements "$REPOSITORY/lambdas/$name/requirements.txt" "$stage"
   python -m ops.build.zip_tree "$stage" "$zip"
-  check_size "lambdas/$name.zip" "$(wc -c <"$zip")" "$FUNCTION_ZIP_GOAL"
+  check_size "lambdas/$name.zip" "$(wc -c <"$zip")" "$FUNCTION_ZIP_LIMIT"
   check_size "$name and its layer, unzipped," $(($(tree_bytes "$stage") + layer_bytes)) "$LAMBDA_UNZIPPED_LIMIT"
 }
 

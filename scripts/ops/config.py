@@ -1,12 +1,15 @@
 """Merges the configuration of one environment and says where each value comes from.
 
-Later layers win: config/common, then config/<environment>, then `--set key=value` at run time.
+Later layers win: config/common, then config/<environment>, then what is set at run time: the
+variable SET, `key=value ...`, which every tool and the build see.
 Mappings are merged key by key; everything else, lists among them, is replaced whole.
 """
 
 import argparse
 import json
+import os
 import re
+import shlex
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -17,7 +20,8 @@ import yaml
 from jsonschema import Draft202012Validator
 
 CONFIG_ROOT = Path(__file__).resolve().parents[2] / "config"
-RUNTIME = "runtime --set"
+RUNTIME_VARIABLE = "SET"
+RUNTIME = "runtime SET"
 
 # Redshift's own limits.
 MAX_VARCHAR_BYTES = 65535
@@ -54,21 +58,13 @@ class Config:
             value = value[part]
         return value
 
-    def stack_parameters(self, stack: str) -> dict[str, Any]:
-        """Returns a stack's template parameters, ProjectName and EnvironmentName among them."""
-        return {
-            "ProjectName": self.values["project"],
-            "EnvironmentName": self.values["environment"],
-            **self.get(f"parameters.{stack}"),
-        }
-
 
 def load_config(
-    environment: str, overrides: Iterable[str] = (), root: Path = CONFIG_ROOT
+    environment: str, overrides: Iterable[str] | None = None, root: Path = CONFIG_ROOT
 ) -> Config:
-    """Merges and validates one environment's layers; `overrides` are `dotted.key=YAML` strings.
+    """Merges and validates one environment's layers.
 
-    Raises ConfigurationError with a line for every fault, not only the first.
+    `overrides` are `dotted.key=YAML` strings, those of the variable SET unless given. Raises ConfigurationError with a line for every fault, not only the first.
     """
     known = known_environments(root)
     if environment not in known:
@@ -80,7 +76,7 @@ def load_config(
     for layer, origin in [
         *_folder_layers(root, "common"),
         *_folder_layers(root, environment),
-        *((_parse_override(override), RUNTIME) for override in overrides),
+        *((_parse_override(override), RUNTIME) for override in _overrides(overrides)),
     ]:
         values = merge(values, layer)
         origins |= {path: origin for path, _ in leaves(layer)}
@@ -88,6 +84,17 @@ def load_config(
     if faults := list(dict.fromkeys(_faults(config, environment, root))):
         raise ConfigurationError("\n".join(faults))
     return config
+
+
+def _overrides(given: Iterable[str] | None) -> list[str]:
+    if given is not None:
+        return list(given)
+    try:
+        return shlex.split(os.environ.get(RUNTIME_VARIABLE, ""))
+    except ValueError as error:
+        raise ConfigurationError(
+            f"{RUNTIME}: {error}; expected key=value, in quotes where the value has spaces"
+        ) from error
 
 
 def known_environments(root: Path = CONFIG_ROOT) -> list[str]:
@@ -310,27 +317,15 @@ def _table(config: Config) -> str:
     )
 
 
-def _parameter_text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
-
-
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m ops.config", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     for name, purpose in {
         "show": "every value with the file that set it",
         "json": "the merged configuration as JSON",
-        "get": "one value, by its dotted key",
-        "parameters": "a stack's parameters as the AWS CLI takes them",
-        "tags": "the tags as the AWS CLI takes them",
     }.items():
         command = commands.add_parser(name, help=purpose)
         command.add_argument("--env", required=True, help=", ".join(known_environments()))
-        command.add_argument(
-            "--set", action="append", default=[], metavar="KEY=VALUE", help="override, as YAML"
-        )
-    commands.choices["get"].add_argument("key")
-    commands.choices["parameters"].add_argument("--stack", required=True)
     commands.add_parser("accounts", help="every environment's account, as local AWS takes them")
     return parser.parse_args(argv)
 
@@ -343,27 +338,11 @@ def main(argv: list[str] | None = None) -> int:
             accounts = {env: load_config(env).get("aws.account_id") for env in known_environments()}
             print(" ".join(f"{env}={account}" for env, account in accounts.items()))
             return 0
-        config = load_config(arguments.env, arguments.set)
-        match arguments.command:
-            case "show":
-                print(_table(config))
-            case "json":
-                print(json.dumps(config.values, indent=2, ensure_ascii=False))
-            case "get":
-                print(_parameter_text(config.get(arguments.key)))
-            case "parameters":
-                pairs = config.stack_parameters(arguments.stack).items()
-                print(
-                    json.dumps(
-                        [
-                            {"ParameterKey": key, "ParameterValue": _parameter_text(value)}
-                            for key, value in pairs
-                        ]
-                    )
-                )
-            case "tags":
-                pairs = config.get("tags").items()
-                print(json.dumps([{"Key": key, "Value": value} for key, value in pairs]))
+        config = load_config(arguments.env)
+        if arguments.command == "show":
+            print(_table(config))
+        else:
+            print(json.dumps(config.values, indent=2, ensure_ascii=False))
     except ConfigurationError as error:
         print(f"configuration error:\n{error}", file=sys.stderr)
         return 2

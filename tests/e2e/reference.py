@@ -5,7 +5,9 @@ the job.
 """
 
 import csv
+import gzip
 import hashlib
+import io
 import re
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -13,6 +15,7 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 VARCHAR_BYTES = {1: 255, 2: 64, 3: 64, 4: 128, 5: 64}  # by position in the row
+GZIP = b"\x1f\x8b"
 PRODUCT_ID, PRICE, QUANTITY, STORE_ID, TIME = 0, 6, 7, 8, 9
 
 
@@ -40,20 +43,25 @@ class Expected:
 
 
 def expect(file: Path) -> Expected:
-    """Read a UTF-8 products file and say what must become of its rows."""
+    """Read a products file and say what must become of its rows."""
+    return expect_of(file.read_bytes())
+
+
+def expect_of(content: bytes) -> Expected:
+    """Say what must become of the rows of a products file, plain or gzipped, with this content."""
+    if content.startswith(GZIP):
+        content = gzip.decompress(content)
     expected = Expected()
-    with file.open(encoding="utf-8-sig", newline="") as stream:
-        reader = csv.reader(stream)
-        next(reader)
-        for raw in reader:
-            expected.rows_in += 1
-            row = _typed([value.strip() or None for value in raw])
-            if row is None:
-                expected.rejected += 1
-                continue
-            key = (row[PRODUCT_ID], row[TIME])
-            expected.superseded += key in expected.rows
-            expected.rows[key] = row
+    text = content.decode("utf-8-sig", errors="replace")
+    for raw in list(csv.reader(io.StringIO(text, newline="")))[1:]:
+        expected.rows_in += 1
+        row = _typed([value.strip() or None for value in raw])
+        if row is None:
+            expected.rejected += 1
+            continue
+        key = (row[PRODUCT_ID], row[TIME])
+        expected.superseded += key in expected.rows
+        expected.rows[key] = row
     return expected
 
 
@@ -66,6 +74,8 @@ def _typed(row: list[str | None]) -> tuple | None:
         row[STORE_ID] = str(_whole(row[STORE_ID], least=1))
         row[TIME] = str(datetime.strptime(row[TIME] or "", "%Y-%m-%d %H:%M:%S"))
     except (ValueError, InvalidOperation):
+        return None
+    if "\ufffd" in "".join(value or "" for value in row):  # bytes that are not UTF-8
         return None
     for position, most in VARCHAR_BYTES.items():
         if len((row[position] or "").encode()) > most:

@@ -395,6 +395,18 @@ def test_a_state_machine_waits_for_the_run_and_returns_it(jobs):
     assert types.index("TaskSubmitted") < types.index("TaskSucceeded")
 
 
+def test_without_sync_a_state_machine_goes_on_while_the_run_does(jobs):
+    job = jobs.job(TALKS_AND_SLEEPS)
+    done = jobs.run(
+        jobs.create(machine(("Run", task("glue:startJobRun", {"JobName": job}))), MAY_RUN)
+    )
+    assert done["status"] == "SUCCEEDED", done["cause"]
+    run_id = json.loads(done["output"])["JobRunId"]
+    assert jobs.describe(job, run_id)["JobRunState"] in ("STARTING", "RUNNING")
+    jobs.glue.batch_stop_job_run(JobName=job, JobRunIds=[run_id])
+    jobs.wait_run(job, run_id, seconds=20)
+
+
 def test_a_failed_run_fails_the_task_with_the_run_as_its_cause(jobs):
     job = jobs.job("raise ValueError('price is abc')")
     done = jobs.run(jobs.create(sync_machine(job), MAY_RUN))

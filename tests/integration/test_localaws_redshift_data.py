@@ -231,16 +231,19 @@ def test_statements_are_listed_the_newest_first(client, warehouse):
     second = warehouse.submit("SELECT 1/0", "SELECT 1", StatementName=f"{name}-2")
     warehouse.wait(first)
     warehouse.wait(second)
-    found = client.list_statements(StatementName=name)["Statements"]
+    found = client.list_statements(StatementName=name, Status="ALL")["Statements"]
     assert [(one["Id"], one["Status"], one["IsBatchStatement"]) for one in found] == [
         (second, "FAILED", True),
         (first, "FINISHED", False),
     ]
     failed = client.list_statements(StatementName=name, Status="FAILED")["Statements"]
     assert [one["QueryStrings"] for one in failed] == [["SELECT 1/0", "SELECT 1"]]
-    page = client.list_statements(StatementName=name, MaxResults=1)
+    finished = client.list_statements(StatementName=name)["Statements"]
+    assert [one["Id"] for one in finished] == [first], "finished ones unless asked for others"
+    asked = {"StatementName": name, "Status": "ALL", "MaxResults": 1}
+    page = client.list_statements(**asked)
     assert [one["Id"] for one in page["Statements"]] == [second]
-    page = client.list_statements(StatementName=name, MaxResults=1, NextToken=page["NextToken"])
+    page = client.list_statements(**asked, NextToken=page["NextToken"])
     assert [one["Id"] for one in page["Statements"]] == [first] and "NextToken" not in page
 
 

@@ -8,6 +8,8 @@ import pytest
 import yaml
 from ops import config
 from ops.config import ConfigurationError, load_config
+from ops.environment import STACKS
+from ops.release.stacks import declared_parameters, stack_request
 
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENTS = ["dev", "prod", "qa", "staging"]
@@ -31,9 +33,9 @@ def replace(root, name, old, new):
     (root / name).write_text(text.replace(old, new))
 
 
-def faults(root, *overrides, environment="dev"):
+def faults(root, *overrides, environment="dev", from_variable=False):
     with pytest.raises(ConfigurationError) as error:
-        load_config(environment, overrides, root)
+        load_config(environment, None if from_variable else overrides, root)
     return str(error.value).splitlines()
 
 
@@ -54,7 +56,7 @@ def test_environment_wins_over_common_and_runtime_wins_over_both(root):
     merged = load_config("dev", ["tags.Owner=me"], root)
     # THEN the command line wins
     assert merged.get("tags.Owner") == "me"
-    assert merged.origins[("tags", "Owner")] == "runtime --set"
+    assert merged.origins[("tags", "Owner")] == "runtime SET"
 
 
 def test_neighbours_of_an_overridden_value_keep_their_value_and_origin(root):
@@ -75,6 +77,20 @@ def test_lists_are_replaced_not_joined(root):
 def test_a_later_override_wins_over_an_earlier_one(root):
     merged = load_config("dev", ["tags.Owner=first", "tags.Owner=second"], root)
     assert merged.get("tags.Owner") == "second"
+
+
+def test_the_variable_set_is_the_runtime_layer_of_every_tool(root, monkeypatch):
+    monkeypatch.setenv("SET", "tags.Owner='two words' release.keep_releases=7")
+    merged = load_config("dev", root=root)
+    assert merged.get("tags.Owner") == "two words"
+    assert merged.get("release.keep_releases") == 7
+    assert merged.origins[("tags", "Owner")] == "runtime SET"
+
+
+def test_a_quote_that_is_never_closed_is_named(root, monkeypatch):
+    monkeypatch.setenv("SET", "tags.Owner='two words")
+    (fault,) = faults(root, from_variable=True)
+    assert fault.startswith("runtime SET: No closing quotation; expected key=value, in quotes")
 
 
 def test_override_values_are_yaml(root):
@@ -103,26 +119,14 @@ def test_a_dataset_of_one_environment_needs_no_code(root):
 # ---- the project's own configuration -------------------------------------------------------------
 
 
-class TemplateLoader(yaml.SafeLoader):  # pylint: disable=too-many-ancestors
-    """Reads a template's structure; the intrinsic functions (!Ref, !Sub) are passed over."""
-
-
-TemplateLoader.add_multi_constructor("!", lambda loader, suffix, node: suffix)
-
-
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
-@pytest.mark.parametrize("stack", ["artifacts", "data", "application", "monitoring"])
+@pytest.mark.parametrize("stack", STACKS)
 def test_parameters_fit_the_template(environment, stack):
-    # GIVEN a template and the values that an environment has for it
-    template = (ROOT / f"cloudformation/{stack}.yaml").read_text(encoding="utf-8")
-    declared = yaml.load(template, Loader=TemplateLoader)["Parameters"]
-    given = load_config(environment).stack_parameters(stack)
-    # THEN the template knows each value
-    assert given.keys() <= declared.keys()
-    # AND each parameter without a default has a value, unless a deploy computes it
-    computed = {"ReleaseVersion"}
-    required = {name for name, parameter in declared.items() if "Default" not in parameter}
-    assert required - computed <= given.keys()
+    template = ROOT / f"cloudformation/{stack}.yaml"
+    # Refuses a value that the template does not know, and a parameter without one.
+    request = stack_request(load_config(environment).values, template, stack, "v1")
+    names = {pair["ParameterKey"] for pair in request["Parameters"]}
+    assert names <= declared_parameters(template).keys()
 
 
 def test_the_environments_are_four_accounts():
@@ -182,7 +186,7 @@ def test_the_environments_are_four_accounts():
 def test_an_error_names_the_place_the_key_what_was_expected_and_what_was_found(
     root, override, fault
 ):
-    assert faults(root, override) == [f"runtime --set: {fault}"]
+    assert faults(root, override) == [f"runtime SET: {fault}"]
 
 
 COLUMN_FAULTS = {
@@ -212,13 +216,13 @@ def test_a_faulty_column_is_named(root, column):
         "datasets.products.order_by=[]",
     )
     assert len(lines) == 1
-    expected = f"runtime --set: datasets.products.columns[1].{COLUMN_FAULTS[column]}"
+    expected = f"runtime SET: datasets.products.columns[1].{COLUMN_FAULTS[column]}"
     assert lines[0].startswith(expected)
 
 
 def test_keys_and_order_must_be_columns(root):
     lines = faults(root, "datasets.products.order_by=[when]")
-    assert lines[0].startswith("runtime --set: datasets.products.order_by[0]: expected one of the")
+    assert lines[0].startswith("runtime SET: datasets.products.order_by[0]: expected one of the")
     assert lines[0].endswith('found "when"')
 
 
@@ -275,7 +279,7 @@ def test_a_file_that_is_not_utf8_is_named(root):
 
 
 def test_an_override_that_is_not_yaml_is_named(root):
-    assert faults(root, "tags.Owner=[1")[0].startswith("runtime --set tags.Owner: line 1")
+    assert faults(root, "tags.Owner=[1")[0].startswith("runtime SET tags.Owner: line 1")
 
 
 @pytest.mark.parametrize("name", ["dev/setings.yaml", "common/datasets/stock.yml"])
@@ -303,11 +307,12 @@ def run(capsys, *arguments):
     return status, *capsys.readouterr()
 
 
-def test_show_prints_each_value_with_its_origin(capsys):
-    status, out, _ = run(capsys, "show", "--env", "dev", "--set", "tags.Owner=me")
+def test_show_prints_each_value_with_its_origin(capsys, monkeypatch):
+    monkeypatch.setenv("SET", "tags.Owner=me")
+    status, out, _ = run(capsys, "show", "--env", "dev")
     assert status == 0
     lines = {line.split(" = ")[0].strip(): line for line in out.splitlines()}
-    assert lines["tags.Owner"].split() == ["tags.Owner", "=", '"me"', "#", "runtime", "--set"]
+    assert lines["tags.Owner"].split() == ["tags.Owner", "=", '"me"', "#", "runtime", "SET"]
     assert lines["tags.Owner"].index("#") == lines["project"].index("#")
     assert lines["aws.account_id"].endswith("# config/dev/settings.yaml")
     assert lines["datasets.products.columns[0]"].endswith("# config/common/datasets/products.yaml")
@@ -316,27 +321,6 @@ def test_show_prints_each_value_with_its_origin(capsys):
 def test_json_is_the_merged_configuration(capsys):
     _, out, _ = run(capsys, "json", "--env", "prod")
     assert json.loads(out) == load_config("prod").values
-
-
-def test_get_prints_text_bare_and_the_rest_as_json(capsys):
-    assert run(capsys, "get", "--env", "qa", "aws.account_id")[1] == "222222222222\n"
-    assert run(capsys, "get", "--env", "qa", "datasets.products.format.multi_line")[1] == "true\n"
-
-
-def test_get_of_an_unknown_key_lists_the_known_ones(capsys):
-    status, out, err = run(capsys, "get", "--env", "qa", "aws.account")
-    assert (status, out) == (2, "")
-    assert "aws.account: no such key; aws has region, account_id" in err
-    assert "aws.region has no keys" in run(capsys, "get", "--env", "qa", "aws.region.x")[2]
-
-
-def test_parameters_and_tags_are_what_the_aws_cli_takes(capsys):
-    _, out, _ = run(capsys, "parameters", "--env", "staging", "--stack", "data")
-    pairs = {pair["ParameterKey"]: pair["ParameterValue"] for pair in json.loads(out)}
-    assert pairs["EnvironmentName"] == "staging"
-    assert pairs["WarehouseMaxCapacity"] == "64"
-    _, out, _ = run(capsys, "tags", "--env", "staging")
-    assert {"Key": "Environment", "Value": "staging"} in json.loads(out)
 
 
 def test_accounts_are_those_of_every_environment(capsys):

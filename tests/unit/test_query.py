@@ -13,6 +13,7 @@ from ops.environment import OperationError
         "with a as (select 1) select * from a",
         "-- how many?\n/* all\nof them */ Select count(*) from products",
         "explain select 1",
+        "select 'into', \"into\" from products -- into",
         "show search_path",
     ],
 )
@@ -27,6 +28,7 @@ def test_what_reads_is_run(sql):
         ("/* select */ delete from products", "delete"),
         ("-- select\ndrop table products", "drop"),
         ("selects", "selects"),
+        ("select * into mine from products", "select ... into"),
         ("'", "'"),
         ("", "SQL is missing"),
     ],

@@ -55,6 +55,16 @@ def test_change_taken_back_gives_the_first_name_again(repository):
     assert read_sources(repository).version == clean
 
 
+def test_what_is_set_at_run_time_is_a_change(repository, monkeypatch):
+    clean = read_sources(repository).version
+    names = {clean}
+    for value in ("release.keep_releases=7", "release.keep_releases=8"):
+        monkeypatch.setenv("SET", value)
+        names.add(read_sources(repository).version)
+    assert len(names) == 3
+    assert all("-dirty-" in name for name in names - {clean})
+
+
 def test_folder_outside_git_is_an_error_in_gits_words(tmp_path):
     with pytest.raises(VersionError, match="not a git repository"):
         read_sources(tmp_path)

@@ -2,15 +2,18 @@
 
 A clean checkout is named by its commit, `<commit date>-<12 hex>`; a changed one carries a hash of
 the changes as well, `<commit date>-<12 hex>-dirty-<8 hex>`, so that one name never stands for two
-contents.
+contents. Configuration set at run time (SET) is such a change.
 """
 
 import hashlib
+import os
 import subprocess
 import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+
+from ops.config import RUNTIME_VARIABLE
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 
@@ -54,7 +57,7 @@ def read_sources(repository: Path = REPOSITORY) -> Sources:
 
 
 def _changes(repository: Path) -> str:
-    """Hash every changed, new and deleted source file: its path and its bytes."""
+    """Hash every changed, new and deleted source file: its path and its bytes; and SET."""
     listed = git(
         *("ls-files", "-z", "--modified", "--deleted", "--others", "--exclude-standard"),
         *("--", *SOURCES),
@@ -69,7 +72,9 @@ def _changes(repository: Path) -> str:
         file = repository / path
         content = file.read_bytes() if file.is_file() else b"deleted"
         digest.update(path.encode() + b"\0" + hashlib.sha256(content).digest())
-    return digest.hexdigest()[:8] if paths else ""
+    at_run_time = os.environ.get(RUNTIME_VARIABLE, "")
+    digest.update(at_run_time.encode())
+    return digest.hexdigest()[:8] if paths or at_run_time else ""
 
 
 def main() -> int:

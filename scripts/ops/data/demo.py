@@ -1,6 +1,8 @@
 """Seven days of a grocer's purchases, one file at a time, through the pipeline that is live."""
 
 import argparse
+import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -8,11 +10,12 @@ from rich.table import Table
 
 from ops.environment import Environment, OperationError, command
 from ops.data.feed import ALREADY_LOADED, NOT_LOADED, Delivery, Progress, deliver, report
-from ops.data.real_feed import count_rows, day_files, days
+from ops.data.real_feed import FIRST_DAY, count_rows, day_files, days
 from ops.release.status import console
 from ops.data.warehouse import LIVE_SCHEMA, Fingerprint, Warehouse, quote
 
 DATASET = "products"
+DEMO_DAYS = 7
 
 
 def feed_all(environment: Environment, files: list[Path]) -> dict[Path, Delivery]:
@@ -88,8 +91,8 @@ def repeated_keys_sql(dataset: dict) -> str:
     return f"SELECT COUNT(*) FROM ({repeated}) AS repeated"
 
 
-def closing_lines(environment: Environment, total: Fingerprint) -> list[str]:
-    """Return what there is now and where to look next."""
+def closing_lines(environment: Environment, total: Fingerprint, next_file: str) -> list[str]:
+    """Return what there is now and where to look next; `next_file` is one more that can be fed."""
     return [
         f"warehouse  {LIVE_SCHEMA}.{DATASET}: {total}",
         f"reports    s3://{environment.data_bucket}/data/runs/<run>/report.json, rejected/ beside",
@@ -100,7 +103,7 @@ def closing_lines(environment: Environment, total: Fingerprint) -> list[str]:
         "Try next:",
         f'  make query ENV={environment.name} SQL="select department, sum(price * quantity)'
         ' from products group by 1 order by 2 desc"',
-        f"  make feed ENV={environment.name} FILE=Products_20170122.csv   # a file of your own",
+        f"  make feed ENV={environment.name} FILE={shlex.quote(next_file)}",
         f"  make status ENV={environment.name}",
     ]
 
@@ -112,8 +115,9 @@ def main() -> int:
     parser.add_argument("--env", default="dev")
     environment = Environment.load(parser.parse_args().env)
     environment.require_deployed()
-    wanted = days()
-    deliveries = feed_all(environment, day_files(wanted))
+    *wanted, next_day = days(FIRST_DAY, DEMO_DAYS + 1)
+    *files, next_file = day_files([*wanted, next_day])
+    deliveries = feed_all(environment, files)
 
     warehouse = Warehouse(environment)
     dataset = environment.config["datasets"][DATASET]
@@ -126,7 +130,8 @@ def main() -> int:
     out.print("", account_table(deliveries), "", sep="\n")
     if all(delivery.outcome == ALREADY_LOADED for delivery in deliveries.values()):
         out.print("All of it was already loaded: nothing new.\n")
-    out.print("\n".join(closing_lines(environment, total)), soft_wrap=True)
+    lines = closing_lines(environment, total, os.path.relpath(next_file))
+    out.print("\n".join(lines), soft_wrap=True)
     faults = unaccounted(deliveries, in_warehouse, repeated_keys)
     for fault in faults:
         print(f"demo: unaccounted: {fault}", file=sys.stderr)

@@ -10,6 +10,8 @@ from ops.environment import Environment, OperationError, command
 from ops.data.warehouse import Warehouse
 
 READS = {"select", "with", "show", "explain"}
+# Text and names may hold any word; what is left of a statement without them is SQL.
+QUOTED = re.compile(r"'(?:[^']|'')*'|\"[^\"]*\"|--[^\n]*|/\*.*?\*/", re.DOTALL)
 FIRST_WORD = re.compile(r"(?:\s|\(|--[^\n]*\n|/\*.*?\*/)*(\w*)", re.DOTALL)
 
 
@@ -24,6 +26,8 @@ def check(sql: str, environment: str) -> None:
             'SQL="select count(*) from products"'
         )
     word = FIRST_WORD.match(sql)[1]
+    if into := re.search(r"\binto\b", QUOTED.sub(" ", sql), re.IGNORECASE):
+        word = f"{word} ... {into[0]}"  # makes a table
     if word.lower() not in READS:
         raise OperationError(
             f"{word or sql} ... is refused: make query only reads ({', '.join(sorted(READS))}); "

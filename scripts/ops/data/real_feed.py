@@ -35,11 +35,10 @@ HEADER = (
     "Time",
 )
 FIRST_DAY = date(2017, 1, 15)
-DAYS = 7
 CACHE = REPOSITORY / "build/feed"
 
 
-def days(first: date = FIRST_DAY, count: int = DAYS) -> list[date]:
+def days(first: date, count: int) -> list[date]:
     """Return `count` days from `first` on."""
     return [first + timedelta(days=number) for number in range(count)]
 
@@ -114,7 +113,7 @@ def main() -> int:
     """Write the files of some days and print their paths."""
     parser = argparse.ArgumentParser(prog="python -m ops.data.real_feed", description=__doc__)
     parser.add_argument("--from", dest="first", type=date.fromisoformat, default=FIRST_DAY)
-    parser.add_argument("--days", type=int, default=DAYS)
+    parser.add_argument("--days", type=int, default=7)
     parser.add_argument("--folder", type=Path, default=CACHE)
     arguments = parser.parse_args()
     for file in day_files(days(arguments.first, arguments.days), arguments.folder):
