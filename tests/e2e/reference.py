@@ -53,6 +53,8 @@ def expect_of(content: bytes) -> Expected:
         content = gzip.decompress(content)
     expected = Expected()
     text = content.decode("utf-8-sig", errors="replace")
+    # A line break inside a value is the file's own, and becomes \n with the file's others.
+    text = text.replace("\r\n", "\n")
     for raw in list(csv.reader(io.StringIO(text, newline="")))[1:]:
         expected.rows_in += 1
         row = _typed([value.strip() or None for value in raw])
