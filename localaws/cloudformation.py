@@ -5,7 +5,12 @@ from collections.abc import Iterator
 
 from ministack.services.cloudformation import changesets, engine, handlers
 
-from localaws import cloudformation_resources, hooks
+from localaws import (
+    cloudformation_change_sets,
+    cloudformation_drift,
+    cloudformation_resources,
+    hooks,
+)
 from localaws.cloudformation_properties import SIMULATED, unsupported
 
 _PSEUDO_PARAMETERS = {
@@ -46,6 +51,8 @@ def register() -> None:
     for module in (engine, handlers, changesets):
         hooks.replace(module, "validate_template_support", check_template)
     cloudformation_resources.register()
+    cloudformation_change_sets.register()
+    cloudformation_drift.register()
 
 
 def _unsimulated(template: dict) -> Iterator[str]:

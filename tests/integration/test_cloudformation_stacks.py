@@ -1,7 +1,7 @@
 """The four stacks on local AWS: every property that they set is read back from its service."""
 
 import pytest
-from tests.integration.cloudformation_readers import read_back
+from tests.integration.cloudformation_readback import read_back
 from tests.integration.cloudformation_stacks import (
     NAMES,
     PARAMETERS,

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.integration.cloudformation_readers import differences, read_back
+from tests.integration.cloudformation_readback import differences, read_back
 from tests.integration.cloudformation_stacks import (
     NAMES,
     PARAMETERS,

@@ -1,18 +1,73 @@
 """Reads resources back through their services' own APIs, in the shape of a template's properties.
 
 A reader returns what the service says, never what the template said: a property that no reader
-returns counts as not simulated.
+returns counts as not simulated. It takes a session, the resource's physical id and the properties
+that the template wants (some resources have no id of their own), and raises MissingResource where
+there is no such resource. A setting that was taken away is left out.
 """
 
 import base64
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import boto3
-from tests.integration.cloudformation_stacks import TAGS, Deployer, Resolver
+from botocore.exceptions import ClientError
 
 Properties = dict
+
+_MISSING_CODES = {
+    "404",
+    "AWS.SimpleQueueService.NonExistentQueue",
+    "EntityNotFoundException",
+    "NoSuchBucket",
+    "NoSuchBucketPolicy",
+    "NoSuchEntity",
+    "NotFound",
+    "NotFoundException",
+    "QueueDoesNotExist",
+    "ResourceNotFoundException",
+    "StateMachineDoesNotExist",
+}
+_UNSET_CODES = {
+    "NoSuchLifecycleConfiguration",
+    "NoSuchPublicAccessBlockConfiguration",
+    "NoSuchTagSet",
+    "OwnershipControlsNotFoundError",
+    "ServerSideEncryptionConfigurationNotFoundError",
+}
+
+
+class MissingResource(LookupError):
+    """There is no such resource (any more)."""
+
+
+def read(session: boto3.Session, type_: str, physical_id: str, wanted: Properties) -> Properties:
+    """Return a resource's properties as they are now; raise MissingResource."""
+    try:
+        return READERS[type_](session, physical_id, wanted)
+    except ClientError as error:
+        if error.response["Error"]["Code"] in _MISSING_CODES:
+            raise MissingResource(f"{type_} {physical_id}") from error
+        raise
+
+
+def _first(found: Iterable) -> Any:
+    """Return the first of what was found; raise MissingResource where nothing was."""
+    for item in found:
+        return item
+    raise MissingResource("nothing of that name")
+
+
+def _unless_unset(read_setting: Callable[..., dict], **request) -> dict:
+    """Return a setting's description, empty where it is not set."""
+    try:
+        return read_setting(**request)
+    except ClientError as error:
+        if error.response["Error"]["Code"] in _UNSET_CODES:
+            return {}
+        raise
 
 
 def _tags(tags: list[dict] | dict) -> list[dict]:
@@ -29,7 +84,7 @@ def _initial_upper(value):
 
 def read_alarm(session: boto3.Session, name: str, _wanted: Properties) -> Properties:
     cloudwatch = session.client("cloudwatch")
-    alarm = cloudwatch.describe_alarms(AlarmNames=[name])["MetricAlarms"][0]
+    alarm = _first(cloudwatch.describe_alarms(AlarmNames=[name])["MetricAlarms"])
     tags = cloudwatch.list_tags_for_resource(ResourceARN=alarm["AlarmArn"])["Tags"]
     return {**alarm, "Tags": _tags(tags)}
 
@@ -84,7 +139,7 @@ def read_key(session: boto3.Session, key_id: str, _wanted: Properties) -> Proper
 
 def read_key_alias(session: boto3.Session, name: str, _wanted: Properties) -> Properties:
     aliases = session.client("kms").list_aliases()["Aliases"]
-    return next(alias for alias in aliases if alias["AliasName"] == name)
+    return _first(alias for alias in aliases if alias["AliasName"] == name)
 
 
 def read_function(session: boto3.Session, name: str, wanted: Properties) -> Properties:
@@ -93,8 +148,8 @@ def read_function(session: boto3.Session, name: str, wanted: Properties) -> Prop
     return {
         **settings,
         "Code": _code_place(session, settings["CodeSha256"], wanted["Code"]),
-        "Layers": [layer["Arn"] for layer in settings["Layers"]],
-        "Tags": _tags(found["Tags"]),
+        "Layers": [layer["Arn"] for layer in settings.get("Layers", [])],
+        "Tags": _tags(found.get("Tags", {})),
     }
 
 
@@ -131,7 +186,11 @@ def read_invoke_config(session: boto3.Session, _id: str, wanted: Properties) -> 
 def read_permission(session: boto3.Session, _id: str, wanted: Properties) -> Properties:
     function, qualifier = wanted["FunctionName"].split(":")[6:]
     policy = session.client("lambda").get_policy(FunctionName=function, Qualifier=qualifier)
-    (statement,) = json.loads(policy["Policy"])["Statement"]
+    statement = _first(
+        statement
+        for statement in json.loads(policy["Policy"])["Statement"]
+        if statement["Condition"]["ArnLike"]["AWS:SourceArn"] == wanted["SourceArn"]
+    )
     return {
         "Action": statement["Action"],
         "FunctionName": statement["Resource"],
@@ -143,7 +202,7 @@ def read_permission(session: boto3.Session, _id: str, wanted: Properties) -> Pro
 def read_log_group(session: boto3.Session, name: str, _wanted: Properties) -> Properties:
     logs = session.client("logs")
     groups = logs.describe_log_groups(logGroupNamePrefix=name)["logGroups"]
-    group = next(group for group in groups if group["logGroupName"] == name)
+    group = _first(group for group in groups if group["logGroupName"] == name)
     tags = logs.list_tags_for_resource(resourceArn=group["arn"].removesuffix(":*"))["tags"]
     return {**_initial_upper(group), "Tags": _tags(tags)}
 
@@ -169,9 +228,11 @@ def read_workgroup(session: boto3.Session, name: str, _wanted: Properties) -> Pr
 
 def read_bucket(session: boto3.Session, name: str, _wanted: Properties) -> Properties:
     s3 = session.client("s3")
-    encryption = s3.get_bucket_encryption(Bucket=name)["ServerSideEncryptionConfiguration"]
-    notification = s3.get_bucket_notification_configuration(Bucket=name)
-    return {
+    s3.head_bucket(Bucket=name)
+    encryption = _unless_unset(s3.get_bucket_encryption, Bucket=name)
+    lifecycle = _unless_unset(s3.get_bucket_lifecycle_configuration, Bucket=name)
+    versioning = s3.get_bucket_versioning(Bucket=name)
+    properties = {
         "BucketName": name,
         "BucketEncryption": {
             "ServerSideEncryptionConfiguration": [
@@ -179,34 +240,47 @@ def read_bucket(session: boto3.Session, name: str, _wanted: Properties) -> Prope
                     "ServerSideEncryptionByDefault": rule["ApplyServerSideEncryptionByDefault"],
                     "BucketKeyEnabled": rule.get("BucketKeyEnabled", False),
                 }
-                for rule in encryption["Rules"]
+                for rule in encryption.get("ServerSideEncryptionConfiguration", {}).get("Rules", [])
             ]
         },
         "LifecycleConfiguration": {
-            "Rules": [
-                _lifecycle_rule(rule)
-                for rule in s3.get_bucket_lifecycle_configuration(Bucket=name)["Rules"]
-            ]
+            "Rules": [_lifecycle_rule(rule) for rule in lifecycle.get("Rules", [])]
         },
-        "NotificationConfiguration": {
-            "EventBridgeConfiguration": {
-                "EventBridgeEnabled": "EventBridgeConfiguration" in notification
-            }
-        },
-        "OwnershipControls": s3.get_bucket_ownership_controls(Bucket=name)["OwnershipControls"],
-        "PublicAccessBlockConfiguration": s3.get_public_access_block(Bucket=name)[
-            "PublicAccessBlockConfiguration"
-        ],
-        "Tags": _tags(s3.get_bucket_tagging(Bucket=name)["TagSet"]),
-        "VersioningConfiguration": {"Status": s3.get_bucket_versioning(Bucket=name)["Status"]},
+        "NotificationConfiguration": _notification(
+            s3.get_bucket_notification_configuration(Bucket=name)
+        ),
+        "Tags": _tags(_unless_unset(s3.get_bucket_tagging, Bucket=name).get("TagSet", [])),
+        "VersioningConfiguration": {"Status": versioning.get("Status", "Suspended")},
     }
+    for key, setting in (
+        ("OwnershipControls", s3.get_bucket_ownership_controls),
+        ("PublicAccessBlockConfiguration", s3.get_public_access_block),
+    ):
+        properties |= {
+            name: value
+            for name, value in _unless_unset(setting, Bucket=name).items()
+            if name == key
+        }
+    return properties
+
+
+def _notification(found: dict) -> dict:
+    """Return S3's notifications as a template has them; those that it has no word for too."""
+    others = {
+        key: value
+        for key, value in found.items()
+        if key not in ("EventBridgeConfiguration", "ResponseMetadata")
+    }
+    enabled = "EventBridgeConfiguration" in found
+    return {"EventBridgeConfiguration": {"EventBridgeEnabled": enabled}, **others}
 
 
 def _lifecycle_rule(rule: dict) -> dict:
     """Return a rule of S3's API as a template spells it."""
-    spelled = {**rule, "Id": rule["ID"], "Prefix": rule["Filter"]["Prefix"]}
+    spelled = {key: rule[key] for key in rule if key not in ("ID", "Filter", "Expiration")}
+    spelled |= {"Id": rule.get("ID", ""), "Prefix": rule.get("Filter", rule).get("Prefix", "")}
     if "Expiration" in rule:
-        spelled["ExpirationInDays"] = rule["Expiration"]["Days"]
+        spelled["ExpirationInDays"] = rule["Expiration"].get("Days", rule["Expiration"])
     if "Transitions" in rule:
         spelled["Transitions"] = [
             {"StorageClass": step["StorageClass"], "TransitionInDays": step["Days"]}
@@ -222,8 +296,11 @@ def read_bucket_policy(session: boto3.Session, _id: str, wanted: Properties) -> 
 
 def read_subscription(session: boto3.Session, _id: str, wanted: Properties) -> Properties:
     found = session.client("sns").list_subscriptions_by_topic(TopicArn=wanted["TopicArn"])
-    (subscription,) = found["Subscriptions"]
-    return subscription
+    return _first(
+        subscription
+        for subscription in found["Subscriptions"]
+        if subscription["Endpoint"] == wanted["Endpoint"]
+    )
 
 
 def read_topic(session: boto3.Session, arn: str, _wanted: Properties) -> Properties:
@@ -296,62 +373,3 @@ READERS: dict[str, Callable[[boto3.Session, str, Properties], Properties]] = {
     "AWS::SQS::QueuePolicy": read_queue_policy,
     "AWS::StepFunctions::StateMachine": read_state_machine,
 }
-
-
-def read_back(deployer: Deployer, stack: dict, template: dict) -> list[str]:
-    """Return every property of a stack that its service does not confirm."""
-    resolver = Resolver(deployer, stack, template)
-    faults = []
-    for logical_id, resource in template["Resources"].items():
-        if not resolver.exists(logical_id):
-            assert logical_id not in resolver.resources
-            continue
-        wanted = resolver.properties(logical_id)
-        name = resolver.resources[logical_id]["PhysicalResourceId"]
-        found = READERS[resource["Type"]](deployer.session, name, wanted)
-        if "Tags" in found:
-            own = {tag["Key"] for tag in wanted.get("Tags", [])}
-            wanted["Tags"] = wanted.get("Tags", []) + [
-                {"Key": key, "Value": value} for key, value in TAGS.items() if key not in own
-            ]
-        faults += [f"{logical_id}.{fault}" for fault in differences(wanted, found)]
-    return faults
-
-
-def differences(wanted: object, found: object, path: str = "") -> list[str]:
-    """Return where ``found`` lacks what is ``wanted``; what it has besides does not matter."""
-    if isinstance(wanted, dict):
-        if not isinstance(found, dict):
-            return [f"{path}: wanted {wanted}, found {found!r}"]
-        return [
-            difference
-            for key, value in wanted.items()
-            for difference in (
-                differences(value, found[key], f"{path}.{key}".lstrip("."))
-                if key in found
-                else [f"{path}.{key}".lstrip(".") + ": not read back"]
-            )
-        ]
-    if path == "Tags":
-        missing = [tag for tag in wanted if tag not in found]
-        return [f"Tags: {missing} not in {found}"] if missing else []
-    if isinstance(wanted, list):
-        if not isinstance(found, list) or len(wanted) != len(found):
-            return [f"{path}: wanted {wanted}, found {found!r}"]
-        return [
-            difference
-            for index, pair in enumerate(zip(wanted, found))
-            for difference in differences(*pair, f"{path}[{index}]")
-        ]
-    return (
-        [] if _plain(wanted) == _plain(found) else [f"{path}: wanted {wanted!r}, found {found!r}"]
-    )
-
-
-def _plain(value: object) -> str:
-    """Return a scalar as text: parameters make text of numbers and booleans, APIs do not."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return str(value)
