@@ -10,6 +10,8 @@ source "$REPOSITORY/scripts/lib/lock.sh"
 source "$REPOSITORY/scripts/lib/phases.sh"
 # shellcheck source=scripts/lib/operation.sh
 source "$REPOSITORY/scripts/lib/operation.sh"
+# shellcheck source=scripts/lib/release.sh
+source "$REPOSITORY/scripts/lib/release.sh"
 # shellcheck source=scripts/lib/stacks.sh
 source "$REPOSITORY/scripts/lib/stacks.sh"
 # shellcheck source=scripts/lib/publish.sh
@@ -68,22 +70,6 @@ USAGE
 
 # ---- phases ----------------------------------------------------------------------------------------------------------
 
-# Globals: VERSION, RELEASE_FOLDER, RELEASE_CONFIG, MANIFEST_SHA256 (set)
-verify_release() {
-  [[ -n "$VERSION" ]] || VERSION="$("$REPOSITORY/scripts/build.sh")"
-  RELEASE_FOLDER="$REPOSITORY/build/$VERSION"
-  if [[ ! -d "$RELEASE_FOLDER" ]]; then
-    log "  build/$VERSION is not there; fetching it"
-    python -m ops.release.releases download --env "$ENVIRONMENT" --version "$VERSION" "$WORK/release"
-    mkdir -p "$REPOSITORY/build"
-    mv "$WORK/release" "$RELEASE_FOLDER"
-  fi
-  python -m ops.build.manifest verify "$RELEASE_FOLDER"
-  RELEASE_CONFIG="$RELEASE_FOLDER/config/$ENVIRONMENT.json"
-  MANIFEST_SHA256="$(sha256sum <"$RELEASE_FOLDER/manifest.json" | cut -d ' ' -f 1)"
-  log "  release $VERSION matches its manifest"
-}
-
 check_gates() {
   python -m ops.release.gates --env "$ENVIRONMENT" "$RELEASE_FOLDER"
 }
@@ -123,7 +109,8 @@ prepare_warehouse() {
 
 # Globals: GREEN, TRIGGER (set)
 publish_state_machine() {
-  render_definition >"$WORK/definition.json"
+  python -m ops.release.definition --env "$ENVIRONMENT" --versions "$WORK/versions" "$RELEASE_FOLDER" \
+    >"$WORK/definition.json"
   GREEN="$(publish_state_machine_version "$STATE_MACHINE" "$WORK/definition.json" "$VERSION")"
   TRIGGER="$(<"$WORK/versions/trigger_etl")"
   log "  ${GREEN##*stateMachine:}"
@@ -150,14 +137,8 @@ prune_releases() {
 
 # Arguments: stack.
 release_stack() {
-  local template="$RELEASE_FOLDER/cloudformation/$1.yaml" request="$WORK/$1.json"
-  python -m ops.release.stacks --config "$RELEASE_CONFIG" --template "$template" --stack "$1" --release "$VERSION" >"$request"
-  deploy_stack "$PREFIX-$1" "$template" "$request"
-}
-
-# Outputs: where the release's artifacts are.
-release_uri() {
-  echo "s3://$PREFIX-artifacts-$ACCOUNT/releases/$VERSION"
+  stack_request "$1" >"$WORK/$1.json"
+  deploy_stack "$PREFIX-$1" "$(stack_template "$1")" "$WORK/$1.json"
 }
 
 # Glue has no versions: one job serves every release, each run being given its script and wheel.
@@ -181,23 +162,6 @@ publish_functions() {
   for name in "$WORK"/versions/*; do
     log "  ${name##*/} version $(sed 's/.*://' "$name")"
   done
-}
-
-# Outputs: the state machine's definition with everything that it calls pinned.
-render_definition() {
-  python -m ops.release.render "$RELEASE_FOLDER/step-functions/etl_pipeline.asl.json" \
-    "ReleaseVersion=$VERSION" \
-    "ValidateInputArn=$(<"$WORK/versions/validate_input")" \
-    "CheckQualityArn=$(<"$WORK/versions/check_quality")" \
-    "LoadWarehouseArn=$(<"$WORK/versions/load_warehouse")" \
-    "GlueJobName=$PREFIX-etl" \
-    "GlueScriptUri=$(release_uri)/glue/etl_main.py" \
-    "GlueWheelUri=$(release_uri)/glue/$(basename "$RELEASE_FOLDER"/glue/*.whl)" \
-    "ConfigUri=$(release_uri)/config/$ENVIRONMENT.json" \
-    "DataBucket=$PREFIX-data-$ACCOUNT" \
-    "WorkgroupName=$PREFIX" \
-    "Database=warehouse" \
-    "NotificationsTopicArn=arn:aws:sns:$REGION:$ACCOUNT:$PREFIX-notifications"
 }
 
 main() {

@@ -57,46 +57,59 @@ await_change_set() {
 }
 
 # A stack whose creation failed can only be deleted, and holds nothing that was ever used.
-# Arguments: stack name.  Outputs: CREATE or UPDATE.
+# Arguments: status.
+is_failed_creation() {
+  [[ "$1" == @(ROLLBACK_COMPLETE|ROLLBACK_FAILED|CREATE_FAILED|DELETE_FAILED) ]]
+}
+
+# Arguments: stack name, its status.  Outputs: CREATE or UPDATE.
 change_set_type() {
-  local status
-  status="$(settled_status "$1")"
-  case "$status" in
+  case "$2" in
     "" | REVIEW_IN_PROGRESS) echo CREATE ;;
-    ROLLBACK_COMPLETE | ROLLBACK_FAILED | CREATE_FAILED | DELETE_FAILED)
-      log "  $1 is $status: deleting what its failed creation left"
-      aws cloudformation delete-stack --stack-name "$1"
-      status="$(settled_status "$1")"
-      [[ -z "$status" || "$status" == DELETE_COMPLETE ]] || die "$1 cannot be deleted: $(failure_reasons "$1")"
-      echo CREATE
-      ;;
     UPDATE_ROLLBACK_FAILED)
-      die "$1 is $status; continue-update-rollback it first: $(failure_reasons "$1")"
+      die "$1 is $2; continue-update-rollback it first: $(failure_reasons "$1")"
       ;;
     *) echo UPDATE ;;
   esac
 }
 
+# Creates a change set and waits until it says what would change.
+# Arguments: stack name, template file, file with parameters and tags (stack_request), CREATE or UPDATE, change set name.
+# Globals: CHANGE_SET_STATUS, CHANGE_SET_REASON, CHANGES (set)
+make_change_set() {
+  aws cloudformation create-change-set --stack-name "$1" --template-body "file://$2" --cli-input-json "file://$3" \
+    --change-set-type "$4" --change-set-name "$5" --capabilities CAPABILITY_NAMED_IAM >/dev/null
+  await_change_set "$1" "$5"
+}
+
+# Whether the change set failed for the one reason that is none.
+# Globals: CHANGE_SET_STATUS, CHANGE_SET_REASON
+is_without_changes() {
+  [[ "$CHANGE_SET_STATUS" == FAILED ]] &&
+    [[ "$CHANGE_SET_REASON" == *@("didn't contain changes"|"No updates are to be performed")* ]]
+}
+
 # Brings a stack to its template and parameters; shows the changes first and does nothing where there are none.
-# Arguments: stack name, template file, file with parameters and tags (ops.release.stacks).
+# Arguments: stack name, template file, file with parameters and tags (stack_request).
 deploy_stack() {
   local stack="$1" type change_set status
-  type="$(change_set_type "$stack")"
+  status="$(settled_status "$stack")"
+  if is_failed_creation "$status"; then
+    log "  $stack is $status: deleting what its failed creation left"
+    aws cloudformation delete-stack --stack-name "$stack"
+    status="$(settled_status "$stack")"
+    [[ -z "$status" || "$status" == DELETE_COMPLETE ]] || die "$stack cannot be deleted: $(failure_reasons "$stack")"
+    status=""
+  fi
+  type="$(change_set_type "$stack" "$status")"
   change_set="deploy-$(date -u +%Y%m%dT%H%M%S)-$$"
-  aws cloudformation create-change-set --stack-name "$stack" --change-set-name "$change_set" \
-    --change-set-type "$type" --template-body "file://$2" --cli-input-json "file://$3" \
-    --capabilities CAPABILITY_NAMED_IAM >/dev/null
-  await_change_set "$stack" "$change_set"
+  make_change_set "$stack" "$2" "$3" "$type" "$change_set"
 
   if [[ "$CHANGE_SET_STATUS" == FAILED ]]; then
     aws cloudformation delete-change-set --stack-name "$stack" --change-set-name "$change_set"
-    case "$CHANGE_SET_REASON" in
-      *"didn't contain changes"* | *"No updates are to be performed"*)
-        log "  $stack: no changes"
-        return
-        ;;
-      *) die "$stack: the change set cannot be made: $CHANGE_SET_REASON" ;;
-    esac
+    is_without_changes || die "$stack: the change set cannot be made: $CHANGE_SET_REASON"
+    log "  $stack: no changes"
+    return
   fi
 
   log "  $stack: $type"
@@ -104,4 +117,38 @@ deploy_stack() {
   aws cloudformation execute-change-set --stack-name "$stack" --change-set-name "$change_set"
   status="$(settled_status "$stack")"
   [[ "$status" == "${type}_COMPLETE" ]] || die "$stack is $status:$(failure_reasons "$stack")"
+}
+
+# Writes what a deploy would change in a stack, from a change set that is deleted again. Runs in a subshell of its own,
+# so that however it ends, nothing of it stays: neither the change set nor the empty stack that a first one makes.
+# Arguments: stack name, template file, file with parameters and tags, file to write: {"status", "type", "change_set"}.
+plan_stack() (
+  local stack="$1" change_set status type=""
+  change_set="plan-$(date -u +%Y%m%dT%H%M%S)-$$"
+  status="$(settled_status "$stack")"
+  if is_failed_creation "$status"; then
+    printf '{"status": "%s", "type": "CREATE", "change_set": null}\n' "$status" >"$4"
+    return
+  fi
+  type="$(change_set_type "$stack" "$status")"
+  trap 'discard_change_set "$stack" "$change_set" "$type"' EXIT
+  make_change_set "$stack" "$2" "$3" "$type" "$change_set"
+  {
+    printf '{"status": "%s", "type": "%s", "change_set":\n' "$status" "$type"
+    aws cloudformation describe-change-set --stack-name "$stack" --change-set-name "$change_set" \
+      --include-property-values --output json
+    echo '}'
+  } >"$4"
+)
+
+# Arguments: stack name, change set name, CREATE or UPDATE.
+discard_change_set() {
+  # A change set that was refused has left no stack.
+  [[ "$3" == UPDATE || -n "$(stack_status "$1")" ]] || return 0
+  aws cloudformation delete-change-set --stack-name "$1" --change-set-name "$2"
+  [[ "$3" == CREATE ]] || return 0
+  # Somebody else's change set, of a first deploy that is going on, keeps the stack.
+  [[ "$(aws cloudformation list-change-sets --stack-name "$1" --query 'length(Summaries)')" == 0 ]] || return 0
+  aws cloudformation delete-stack --stack-name "$1"
+  settled_status "$1" >/dev/null
 }

@@ -74,6 +74,11 @@ class Environment:
         return f"arn:aws:states:{self.region}:{self.account_id}:stateMachine:{self.prefix}-etl"
 
     @property
+    def glue_job(self) -> str:
+        """The job that runs the ETL of every release."""
+        return f"{self.prefix}-etl"
+
+    @property
     def state_machine_log(self) -> str:
         """The log group of every execution's history."""
         return f"/aws/vendedlogs/states/{self.prefix}-etl"

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from ops.release.render import RenderError, main, placeholders, render
+from ops.release.render import RenderError, placeholders, render
 
 STATE_MACHINE = Path(__file__).resolve().parents[2] / "step-functions/etl_pipeline.asl.json"
 TEMPLATE = '{"Resource": "${FunctionArn}", "Output": "{% \'${Name}\' & $run.id %}"}'
@@ -51,28 +51,3 @@ def test_the_pipeline_has_the_placeholders_that_a_deployment_fills():
         "ValidateInputArn",
         "WorkgroupName",
     }
-
-
-def test_command_prints_the_definition(tmp_path, capsys):
-    definition = tmp_path / "x.asl.json"
-    definition.write_text(TEMPLATE, encoding="utf-8")
-
-    assert main([str(definition), "FunctionArn=arn=1", "Name=db"]) == 0
-    assert json.loads(capsys.readouterr().out)["Resource"] == "arn=1"
-
-
-@pytest.mark.parametrize(
-    "values, named",
-    [
-        (["FunctionArn=a"], "no value for Name"),
-        (["FunctionArn"], "'FunctionArn' is not a value: expected Name=value"),
-        (["Name=a", "Name=b"], "Name is given twice"),
-    ],
-)
-def test_command_names_its_fault_and_prints_nothing(tmp_path, capsys, values, named):
-    definition = tmp_path / "x.asl.json"
-    definition.write_text(TEMPLATE, encoding="utf-8")
-
-    assert main([str(definition), *values]) == 1
-    printed = capsys.readouterr()
-    assert named in printed.err and printed.out == ""

@@ -75,6 +75,12 @@ def download(version: str, bucket: str, target: Path, s3) -> None:
 
     Raises ManifestError when the bucket holds no whole release of that version.
     """
+    fetch(version, bucket, target, s3)
+    verify(target)
+
+
+def fetch(version: str, bucket: str, target: Path, s3) -> None:
+    """Fetch a release as it is; raise ManifestError when the bucket has no manifest of it."""
     prefix = f"releases/{version}/"
     pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
     keys = [item["Key"] for page in pages for item in page.get("Contents", [])]
@@ -84,7 +90,6 @@ def download(version: str, bucket: str, target: Path, s3) -> None:
         file = target / key.removeprefix(prefix)
         file.parent.mkdir(parents=True, exist_ok=True)
         s3.download_file(bucket, key, str(file))
-    verify(target)
 
 
 @command

@@ -5,12 +5,9 @@ at deployment. CloudFormation's own substitutions are not used: a release must b
 own.
 """
 
-import argparse
 import json
 import re
-import sys
 from collections.abc import Mapping
-from pathlib import Path
 
 PLACEHOLDER = re.compile(r"\$\{([A-Za-z][A-Za-z0-9]*)\}")
 # Values land inside JSON strings and inside JSONata strings, so that a quote or a brace would
@@ -50,34 +47,3 @@ def render(template: str, values: Mapping[str, str]) -> str:
     except ValueError as error:
         raise RenderError(f"the definition is not JSON: {error}") from error
     return rendered
-
-
-def _parse_values(assignments: list[str]) -> dict[str, str]:
-    values: dict[str, str] = {}
-    for assignment in assignments:
-        name, equals, value = assignment.partition("=")
-        if not equals:
-            raise RenderError(f"'{assignment}' is not a value: expected Name=value")
-        if name in values:
-            raise RenderError(f"{name} is given twice: give it once")
-        values[name] = value
-    return values
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Prints the filled definition; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m ops.release.render", description=__doc__)
-    parser.add_argument("definition", type=Path, help="a state machine, *.asl.json")
-    parser.add_argument("values", nargs="*", metavar="Name=value", help="a value per placeholder")
-    options = parser.parse_args(arguments)
-    try:
-        template = options.definition.read_text(encoding="utf-8")
-        print(render(template, _parse_values(options.values)), end="")
-    except (RenderError, OSError) as error:
-        print(f"render: {options.definition}: {error}", file=sys.stderr)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -12,25 +12,31 @@ from ops.environment import Environment, OperationError, command
 from ops.release.live import live_release
 
 
+def caller(environment: Environment) -> str:
+    """Return the caller's ARN; raise OperationError for one of another account or region."""
+    region = boto3.Session().region_name
+    if region != environment.region:
+        raise OperationError(
+            f"the region is {region}; {environment.name} is configured for {environment.region}"
+        )
+    identity = environment.client("sts").get_caller_identity()
+    if identity["Account"] != environment.account_id:
+        raise OperationError(
+            f"the credentials are of account {identity['Account']}; {environment.name} is "
+            f"configured for account {environment.account_id}"
+        )
+    return identity["Arn"]
+
+
 @command
 def main() -> int:
     """Print prefix, account, region, caller, live version and live release, a line each."""
     parser = argparse.ArgumentParser(prog="python -m ops.release.target", description=__doc__)
     parser.add_argument("--env", required=True)
     environment = Environment.load(parser.parse_args().env)
-    region = boto3.Session().region_name
-    if region != environment.region:
-        raise OperationError(
-            f"the region is {region}; {environment.name} is configured for {environment.region}"
-        )
-    caller = environment.client("sts").get_caller_identity()
-    if caller["Account"] != environment.account_id:
-        raise OperationError(
-            f"the credentials are of account {caller['Account']}; {environment.name} is "
-            f"configured for account {environment.account_id}"
-        )
+    who = caller(environment)
     live = live_release(environment)
-    print(environment.prefix, environment.account_id, environment.region, caller["Arn"], sep="\n")
+    print(environment.prefix, environment.account_id, environment.region, who, sep="\n")
     print(live.version_arn if live else "", live.release if live else "", sep="\n")
     return 0
 
