@@ -42,7 +42,7 @@ else
   $(error TARGET=$(TARGET) is neither local nor aws)
 endif
 
-.PHONY: help setup lock demo up down reset build deploy plan rollback releases smoke status feed query config test unit integration e2e lint format
+.PHONY: help setup lock demo up down reset build deploy plan drift rollback releases smoke status feed query config test unit integration e2e lint format
 
 help: ## List the commands
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -73,6 +73,9 @@ deploy: setup $(UP) ## Deploy a release: ENV=dev|qa|staging|prod [VERSION=] [TAR
 
 plan: setup $(UP) ## What a deploy would change, nothing is changed: ENV= [VERSION=]; the script exits 2 for changes
 	@scripts/plan.sh --env $(ENV)
+
+drift: setup $(UP) ## What was changed by hand in ENV since its deploy; the command exits 2 for drift
+	@python -m ops.drift.detect --env $(ENV)
 
 rollback: setup $(UP) ## Back to the release that was live before, or to any kept one: ENV= [TO=<version>]
 	@scripts/rollback.sh --env $(ENV)

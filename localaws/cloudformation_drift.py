@@ -63,7 +63,7 @@ def _detecting_aside(handle):
 
 
 class _Caller:
-    """The clients of whoever asks for a detection, at this local AWS; a boto3 session to readers."""
+    """The clients of whoever asks for a detection; what readers take for a boto3 session."""
 
     def __init__(self, headers: dict):
         key = iam_evaluator.resolve_credential(extract_access_key_id(headers))

@@ -1,0 +1,1 @@
+"""What was changed by hand in an environment, against the release that is live there."""
