@@ -8,6 +8,7 @@ answers differ from AWS's, and (stepfunctions_execution) how an execution is wal
 import contextvars
 import copy
 import json
+import random
 import re
 import threading
 from datetime import datetime, timedelta, timezone
@@ -289,8 +290,7 @@ def _name_is_free(record: dict) -> bool:
 
 
 def _new_record(arn: str, name: str, machine: dict, requested: str, execution_input: str) -> dict:
-    # The version that an alias picks; routing by weight belongs there.
-    version_arn = stepfunctions._execution_version_arn(requested)
+    version_arn = _version_to_run(requested)
     run = stepfunctions._state_machine_versions.get(version_arn) or machine
     alias = requested if requested in stepfunctions._state_machine_aliases else None
     return {
@@ -313,6 +313,16 @@ def _new_record(arn: str, name: str, machine: dict, requested: str, execution_in
         "loggingConfiguration": copy.deepcopy(run["loggingConfiguration"]),
         "encryptionConfiguration": copy.deepcopy(run.get("encryptionConfiguration")),
     }
+
+
+def _version_to_run(requested: str) -> str | None:
+    """Return the version itself; of an alias one at random, by weight; None for a machine."""
+    alias = stepfunctions._state_machine_aliases.get(requested)
+    if alias is None:
+        return stepfunctions._execution_version_arn(requested)
+    routes = alias["routingConfiguration"]
+    (chosen,) = random.choices(routes, [route["weight"] for route in routes])
+    return chosen["stateMachineVersionArn"]
 
 
 def _stop_execution(ministacks):
