@@ -9,7 +9,7 @@ MAKEFLAGS += --no-print-directory
 # Where to: `local` is AWS on this machine and safe anywhere; `aws` is the account that your own AWS_PROFILE reaches.
 ENV ?= dev
 TARGET ?= local
-export ENV VERSION TO SET
+export ENV VERSION TO STRATEGY SET
 
 # ---- where things are ------------------------------------------------------------------------------------------------
 export PATH := $(CURDIR)/.venv/dev/bin:$(CURDIR)/.venv/uv/bin:$(PATH)
@@ -68,7 +68,7 @@ reset: ## Wipe local AWS
 build: setup ## Build build/<version>/ and its manifest [VERSION=]
 	@scripts/build.sh
 
-deploy: setup $(UP) ## Deploy a release: ENV=dev|qa|staging|prod [VERSION=] [TARGET=aws]
+deploy: setup $(UP) ## Deploy a release: ENV=dev|qa|staging|prod [VERSION=] [STRATEGY=blue-green|canary] [TARGET=aws]
 	@scripts/deploy.sh --env $(ENV)
 
 plan: setup $(UP) ## What a deploy would change, nothing is changed: ENV= [VERSION=]; the script exits 2 for changes

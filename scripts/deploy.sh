@@ -23,6 +23,7 @@ readonly PHASES=(
   check_gates           # does the environment take this release?
   artifacts_stack       # the bucket that releases live in
   take_lock             # one deploy or rollback at a time; from here on there is a record
+  end_canary            # what one that was killed has left: all goes to what is live
   upload_release        # once a version
   data_stack            # keys, buckets, warehouse
   application_stack     # roles, functions, job, state machine
@@ -31,10 +32,13 @@ readonly PHASES=(
   prepare_warehouse     # schemas and tables
   publish_state_machine # a version that pins all of the above: the release
   smoke_test            # that version, with data of its own
+  shift_traffic         # canary: a part of the traffic, more step by step, watched; else nothing
   switch_live           # the only phase that changes what is live
   record_deploy         # who, what, when, how long
   prune_releases        # what no rollback needs any more
 )
+
+readonly STRATEGIES=(blue-green canary)
 
 # What to do when a phase fails; running deploy again repeats what is done without changing it.
 declare -rA REMEDIES=(
@@ -43,6 +47,7 @@ declare -rA REMEDIES=(
   [check_gates]="do what is said above; config/<env>/settings.yaml has the gates"
   [artifacts_stack]="correct what CloudFormation names above and deploy again"
   [take_lock]="wait for the command named above, or break its lock: BREAK_LOCK=1, or --break-lock"
+  [end_canary]="end it by: make rollback"
   [upload_release]="a version is written once: commit your changes, or name another VERSION"
   [data_stack]="correct what CloudFormation names above and deploy again"
   [application_stack]="correct what CloudFormation names above and deploy again"
@@ -51,6 +56,7 @@ declare -rA REMEDIES=(
   [prepare_warehouse]="bring the table and the dataset's columns together as said above"
   [publish_state_machine]="correct step-functions/ (make lint shows what is wrong) and deploy again"
   [smoke_test]="look into the run named above; the release is published, but not live"
+  [shift_traffic]="correct what is said above and deploy again; docs/runbooks/canary.md"
   [switch_live]="deploy again: the switch is the only thing left"
   [record_deploy]="the release is live; only its record could not be written: deploy again"
   [prune_releases]="the release is live and on record; the next deploy removes what is left over"
@@ -58,11 +64,14 @@ declare -rA REMEDIES=(
 
 usage() {
   cat <<'USAGE'
-Usage: scripts/deploy.sh --env ENV [--version VERSION] [--break-lock]
+Usage: scripts/deploy.sh --env ENV [--version VERSION] [--strategy blue-green|canary] [--break-lock]
 
 Brings a release live in ENV. Without --version (or the variable VERSION) it is that of the sources, built first; a
 version that is not in build/ is fetched from the environment's artifact bucket. Every phase can be repeated: deploying
 again finishes what was interrupted, and changes nothing where all of it is done.
+--strategy (or the variable STRATEGY, or release.strategy in config/): blue-green switches all at once; canary gives the
+release a part of the traffic first, more step by step (release.canary in config/), and returns by itself when an alarm
+goes off or one of its executions fails.
 One deploy or rollback at a time: --break-lock (or BREAK_LOCK=1) takes the lock from whoever holds it.
 Progress goes to stderr; stdout gets one line, the ARN of the version that is live.
 USAGE
@@ -76,6 +85,13 @@ check_gates() {
 
 artifacts_stack() {
   release_stack artifacts
+}
+
+end_canary() {
+  if [[ -n "$LEFTOVER" ]]; then
+    python -m ops.release.canary end --env "$ENVIRONMENT"
+    log "  ended; all goes to $FROM"
+  fi
 }
 
 upload_release() {
@@ -125,6 +141,21 @@ smoke_test() {
     --state-machine-version-arn "$GREEN" --trigger-version-arn "$TRIGGER"
 }
 
+# Globals: STRATEGY, LIVE, GREEN, TRIGGER, LOCK_TOKEN; TOUCHED (set)
+shift_traffic() {
+  if [[ "$STRATEGY" == blue-green ]]; then
+    log "  blue-green: all at once"
+  elif [[ -z "$LIVE" ]]; then
+    log "  nothing is live yet that the release could be weighed against"
+  elif [[ "$LIVE" == "$GREEN" ]]; then
+    log "  this version is live already"
+  else
+    TOUCHED=yes
+    interruptible python -m ops.release.canary run --env "$ENVIRONMENT" --token "$LOCK_TOKEN" --live "$LIVE" \
+      --state-machine-version-arn "$GREEN" --trigger-version-arn "$TRIGGER"
+  fi
+}
+
 record_deploy() {
   write_record succeeded
 }
@@ -164,12 +195,23 @@ publish_functions() {
   done
 }
 
+# Arguments: strategy.
+require_strategy() {
+  local known
+  for known in "${STRATEGIES[@]}"; do
+    [[ "$1" == "$known" ]] && return
+  done
+  usage_error "--strategy '$1' is not known; choose one of: ${STRATEGIES[*]}"
+}
+
 main() {
-  parse_options "env version" break-lock "$@"
+  parse_options "env version strategy" break-lock "$@"
   ENVIRONMENT="${OPTION[env]:-${ENV:-}}" VERSION="${OPTION[version]:-${VERSION:-}}"
   BREAK_LOCK="${OPTION["break-lock"]:-${BREAK_LOCK:-}}"
   require_environment "$ENVIRONMENT"
   [[ -z "$VERSION" ]] || require_version_name "$VERSION"
+  STRATEGY="${OPTION[strategy]:-${STRATEGY:-}}"
+  [[ -z "$STRATEGY" ]] || require_strategy "$STRATEGY"
 
   begin_operation deploy
   run_phases "${PHASES[@]}"

@@ -64,7 +64,7 @@ record_rollback() {
 main() {
   parse_options "env to" break-lock "$@"
   ENVIRONMENT="${OPTION[env]:-${ENV:-}}" TO="${OPTION[to]:-${TO:-}}"
-  BREAK_LOCK="${OPTION["break-lock"]:-${BREAK_LOCK:-}}" VERSION=""
+  BREAK_LOCK="${OPTION["break-lock"]:-${BREAK_LOCK:-}}" VERSION="" STRATEGY=""
   require_environment "$ENVIRONMENT"
   [[ -z "$TO" ]] || require_version_name "$TO"
 

@@ -6,8 +6,9 @@ OPERATION="$(basename "$0" .sh)"
 readonly OPERATION
 
 # What the record says, as it becomes known.
-STRATEGY="" CALLER="" FROM="" MANIFEST_SHA256="" LIVE_STATE_MACHINE="" LIVE_TRIGGER=""
+ACTION="" CALLER="" FROM="" LEFTOVER="" MANIFEST_SHA256="" LIVE_STATE_MACHINE="" LIVE_TRIGGER=""
 TOUCHED=no     # whether what is live may have changed
+RETURNED=no    # whether it was changed, and changed back
 RECORDED=no    # whether the record says how it ended
 INTERRUPTED="" # the signal that ended it
 CHILD=""       # the command that a signal must reach first
@@ -42,15 +43,18 @@ write_record() {
 }
 
 # The first phase: refuses another account or region than the environment's.
-# Globals: PREFIX, ACCOUNT, REGION, CALLER, LIVE, FROM, STATE_MACHINE (set)
+# Globals: ACTION; PREFIX, ACCOUNT, REGION, CALLER, LIVE, FROM, LEFTOVER, STRATEGY, STATE_MACHINE (set)
 # shellcheck disable=SC2034  # read by the scripts
 check_target() {
-  local target
+  local target configured
   target="$(python -m ops.release.target --env "$ENVIRONMENT")"
-  { read -r PREFIX && read -r ACCOUNT && read -r REGION && read -r CALLER && read -r LIVE && read -r FROM; } <<<"$target"
+  { read -r PREFIX && read -r ACCOUNT && read -r REGION && read -r CALLER && read -r configured && read -r LIVE &&
+    read -r FROM && read -r LEFTOVER; } <<<"$target"
+  [[ "$ACTION" != deploy ]] || STRATEGY="${STRATEGY:-$configured}" # a rollback always switches all at once
   STATE_MACHINE="arn:aws:states:$REGION:$ACCOUNT:stateMachine:$PREFIX-etl"
   log "  account $ACCOUNT, region $REGION, as $CALLER"
   log "  live: ${FROM:-nothing yet}"
+  [[ -z "$LEFTOVER" ]] || log "  an interrupted canary: $LEFTOVER"
 }
 
 # The phase from which on nobody else changes the environment, and the operation is on record.
@@ -72,10 +76,23 @@ switch_live() {
 # Runs a command that may take long so that a signal reaches it: bash itself waits for the command in front of it.
 # Arguments: command...
 interruptible() {
+  local code=0
   "$@" &
   CHILD=$!
-  wait "$CHILD"
+  await_child || code=$?
   CHILD=""
+  return "$code"
+}
+
+# Returns the exit code of CHILD; 3 says that it has changed what is live, and changed it back.
+# Globals: TOUCHED, RETURNED (set)
+await_child() {
+  local code=0
+  wait "$CHILD" || code=$?
+  if ((code == 3)); then
+    TOUCHED=no RETURNED=yes
+  fi
+  return "$code"
 }
 
 # Arguments: signal, exit code.
@@ -84,7 +101,7 @@ interrupt() {
   INTERRUPTED="$1"
   if [[ -n "$CHILD" ]]; then
     kill -TERM "$CHILD" 2>/dev/null || true
-    wait "$CHILD" || true
+    await_child || true
   fi
   exit "$2"
 }
@@ -95,6 +112,8 @@ report_failure() {
   if [[ -n "$INTERRUPTED" ]]; then
     result="interrupted"
     [[ -s "$REASON_FILE" ]] || echo "$INTERRUPTED" >"$REASON_FILE"
+  elif [[ "$RETURNED" == yes ]]; then
+    result="returned"
   fi
   log "$OPERATION: ${result^^} in phase $CURRENT_PHASE after $(operation_seconds) s${INTERRUPTED:+, by $INTERRUPTED}"
   if [[ -n "$INTERRUPTED" ]]; then

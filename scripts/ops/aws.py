@@ -21,6 +21,13 @@ def is_missing(error: ClientError) -> bool:
     return error.response["Error"]["Code"] in _MISSING_CODES
 
 
+def metric_alarms(cloudwatch, prefix: str) -> Iterator[dict]:
+    """Yield the alarms whose names begin with a prefix, as CloudWatch describes them."""
+    pages = cloudwatch.get_paginator("describe_alarms").paginate(AlarmNamePrefix=prefix)
+    for page in pages:
+        yield from page["MetricAlarms"]
+
+
 def list_keys(s3, bucket: str, prefix: str) -> Iterator[str]:
     """Yield the keys under a prefix."""
     for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):

@@ -192,7 +192,10 @@ def _parse_override(override: str) -> dict:
 
 def _faults(config: Config, environment: str, root: Path) -> Iterator[str]:
     settings = {key: value for key, value in config.values.items() if key != "datasets"}
-    yield from _schema_faults(config, settings, (), root / "schemas/settings.schema.json")
+    faults = list(_schema_faults(config, settings, (), root / "schemas/settings.schema.json"))
+    yield from faults
+    if not faults:
+        yield from _canary_faults(config, settings["release"]["canary"]["weights"])
     if settings.get("environment", environment) != environment:
         expected = f"{environment}, as its folder is called"
         yield _fault(config, ("environment",), expected, _show(settings["environment"]))
@@ -227,6 +230,13 @@ def _schema_faults(config: Config, values: Any, prefix: KeyPath, schema: Path) -
             rule = f"{error.validator} {_show(error.validator_value)}"
             expected = error.schema.get("description", rule)
             yield _fault(config, path, expected, _show(error.instance))
+
+
+def _canary_faults(config: Config, weights: list[int]) -> Iterator[str]:
+    for index, (before, weight) in enumerate(zip(weights, weights[1:]), start=1):
+        if weight <= before:
+            path = ("release", "canary", "weights", index)
+            yield _fault(config, path, f"more than the step before, which is {before}", str(weight))
 
 
 def _dataset_faults(name: str, dataset: dict) -> Iterator[tuple[KeyPath, str, Any]]:

@@ -30,6 +30,8 @@ WAREHOUSE_DATABASE = "warehouse"
 class OperationError(Exception):
     """What was asked for cannot be done; the message says why and what to do about it."""
 
+    exit_code = 1
+
 
 @dataclass(frozen=True)
 class Environment:
@@ -116,14 +118,19 @@ class Environment:
 
 
 def command(main: Callable[[], int]) -> Callable[[], int]:
-    """Turn what can go wrong outside this code into one line on stderr and exit code 1."""
+    """Turn what can go wrong outside this code into its reason on stderr and exit code 1.
+
+    An OperationError may bring an exit code of its own.
+    """
 
     @functools.wraps(main)
     def run() -> int:
-        tool = Path(sys.argv[0]).stem
+        tool, code = Path(sys.argv[0]).stem, 1
         try:
             return main()
-        except (OperationError, ConfigurationError) as error:
+        except OperationError as error:
+            reason, code = str(error), error.exit_code
+        except ConfigurationError as error:
             reason = str(error)
         except EndpointConnectionError as error:
             reason = f"{error}; is local AWS running? (make up)"
@@ -138,6 +145,6 @@ def command(main: Callable[[], int]) -> Callable[[], int]:
         # A script that keeps a record asks for the reason (scripts/lib/operation.sh).
         if file := os.environ.get("REASON_FILE"):
             Path(file).write_text(reason + "\n", encoding="utf-8")
-        return 1
+        return code
 
     return run

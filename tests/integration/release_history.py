@@ -44,6 +44,14 @@ class Releases:  # pylint: disable=too-many-instance-attributes  # a client a se
 
     def deploy(self, name: str, wait: bool = False) -> Release:
         """Upload, publish and switch to a release; its executions wait if told to."""
+        step = {"Type": "Wait", "Seconds": 600, "End": True} if wait else {"Type": "Succeed"}
+        release = self.publish(name, step)
+        self._point(release.version_arn, release.functions["trigger-etl"])
+        self.record(name, release.version_arn, release.functions["trigger-etl"])
+        return release
+
+    def publish(self, name: str, step: dict[str, Any]) -> Release:
+        """Upload and publish a release whose executions are this one state; it is not live."""
         self._stack(name)
         functions = {}
         for function in FUNCTIONS:
@@ -53,9 +61,7 @@ class Releases:  # pylint: disable=too-many-instance-attributes  # a client a se
             )["FunctionArn"]
         for path in ("manifest.json", f"config/{name}.json"):
             self.s3.put_object(Bucket=BUCKET, Key=f"releases/{name}/{path}", Body=b"{}")
-        version = self._publish(name, functions["validate-input"], wait)
-        self._point(version, functions["trigger-etl"])
-        self.record(name, version, functions["trigger-etl"])
+        version = self._publish(name, functions["validate-input"], step)
         return Release(name, version, functions)
 
     def record(self, name: str, version: str, trigger: str, **changes: Any) -> None:
@@ -141,8 +147,7 @@ class Releases:  # pylint: disable=too-many-instance-attributes  # a client a se
             waiter = self._cloudformation.get_waiter("stack_create_complete")
         waiter.wait(StackName=request["StackName"], WaiterConfig={"Delay": 1})
 
-    def _publish(self, name: str, function: str, wait: bool) -> str:
-        step = {"Type": "Wait", "Seconds": 600, "End": True} if wait else {"Type": "Succeed"}
+    def _publish(self, name: str, function: str, step: dict[str, Any]) -> str:
         calls = f"{function} s3://{BUCKET}/releases/{name}/config/{name}.json"
         definition = json.dumps({"Comment": calls, "StartAt": "Step", "States": {"Step": step}})
         if self._minute:

@@ -2,7 +2,7 @@
 
 setup() {
   cd "$BATS_TEST_DIRNAME/../.." || exit 1
-  unset ENV VERSION TO
+  unset ENV VERSION TO STRATEGY
 }
 
 # Arguments: words of the message, command...
@@ -55,6 +55,11 @@ bats_require_minimum_version 1.5.0
   refuses "version '../../etc'" scripts/build.sh --version ../../etc
   refuses "version '../../etc'" scripts/deploy.sh --env dev --version ../../etc
   refuses "version '../../etc'" scripts/plan.sh --env dev --version ../../etc
+}
+
+@test "an unknown strategy is answered with the known ones" {
+  refuses "choose one of: blue-green canary" scripts/deploy.sh --env dev --strategy all-at-once
+  STRATEGY=rolling refuses "--strategy 'rolling' is not known" scripts/deploy.sh --env dev
 }
 
 @test "every make target is valid bash in a folder with spaces and parentheses" {

@@ -179,6 +179,27 @@ def test_the_environments_are_four_accounts():
             "datasets.products.name=goods",
             'datasets.products.name: expected products, as its file is called; found "goods"',
         ),
+        (
+            "release.strategy=rolling",
+            'release.strategy: expected blue-green or canary; found "rolling"',
+        ),
+        (
+            "release.canary.weights=[10,60]",
+            "release.canary.weights[1]: expected 1 to 50 percent: what is live keeps half at least,"
+            " and all is the switch; found 60",
+        ),
+        (
+            "release.canary.weights=[]",
+            "release.canary.weights: expected 1 to 10 percentages; found []",
+        ),
+        (
+            "release.canary.weights=[10,20,20]",
+            "release.canary.weights[2]: expected more than the step before, which is 20; found 20",
+        ),
+        (
+            "release.canary.interval_seconds=0",
+            "release.canary.interval_seconds: expected 1 to 86400 seconds; found 0",
+        ),
         ("tags.Owner", 'expected dotted.key=value, found "tags.Owner"'),
         ("a..b=1", 'expected dotted.key=value, found "a..b=1"'),
     ],

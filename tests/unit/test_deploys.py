@@ -22,6 +22,7 @@ def records(*lines):
         ("v2", ["v1", "v2"], "v1"),
         ("v2", ["v1", "v2", "v2"], "v1"),
         ("v2", ["v1", "v2", "failed v3"], "v1"),
+        ("v2", ["v1", "v2", "returned v3"], "v1"),
         ("v2", ["v1", "v2", "unchanged v2"], "v1"),
         ("v2", ["v1", "v2", "failed v2"], "v1"),
         # A rollback goes back along the line, it does not put what it left behind into it.

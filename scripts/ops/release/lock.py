@@ -11,6 +11,7 @@ import json
 import os
 import socket
 import sys
+import time
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta, timezone
 
@@ -21,6 +22,7 @@ from ops.environment import Environment, OperationError, command
 KEY = "locks/deploy.json"
 # A write can lose against another one; then what is there now decides.
 ATTEMPTS = 5
+RENEW_SECONDS = 60  # far below release.lock_lease_seconds
 # S3's answers when the object is no longer, or not yet, what the condition says.
 LOST_RACE = ("PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey")
 
@@ -151,7 +153,29 @@ def renew(environment: Environment, token: str) -> None:
         if _write(environment, replace(found, expires=_time(_lease(environment))), etag):
             return
         found, _ = _read(environment)
-    raise Locked(
+    raise _lost(environment, found)
+
+
+class Lease:
+    """The lock as work that takes long holds it, by its token."""
+
+    def __init__(self, environment: Environment, token: str):
+        self._environment, self._token = environment, token
+        self._renewed = time.monotonic()
+
+    def hold(self) -> None:
+        """Renew the lease where it is due; raise Locked when the lock is somebody else's by now."""
+        if time.monotonic() - self._renewed >= RENEW_SECONDS:
+            renew(self._environment, self._token)
+            self._renewed = time.monotonic()
+            return
+        found, _ = _read(self._environment)
+        if not found or found.token != self._token:
+            raise _lost(self._environment, found)
+
+
+def _lost(environment: Environment, found: Lock | None) -> Locked:
+    return Locked(
         f"this command no longer holds {environment.name}: "
         f"{f'it is locked by {found}' if found else 'its lock was removed'}"
     )

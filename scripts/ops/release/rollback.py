@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 from ops.aws import CALLS_AT_ONCE, is_missing
 from ops.environment import LIVE, Environment, OperationError, command
 from ops.release.deploys import SUCCEEDED, Record, before, history
-from ops.release.live import live_release
+from ops.release.live import live_release, routes
 from ops.release.pins import pins
 from ops.release.switch import TRIGGER
 
@@ -35,6 +35,8 @@ def choose(environment: Environment, version: str) -> Record:
 
 def _previous(environment: Environment, records: list[Record]) -> str:
     live = live_release(environment)
+    if live and len(routes(environment)) > 1:  # a killed canary: blue is what was before it
+        return live.release
     earlier = before(live.release, records) if live else None
     return earlier["to"] if earlier else ""
 

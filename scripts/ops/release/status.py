@@ -9,9 +9,11 @@ from botocore.exceptions import ClientError
 from rich.console import Console
 from rich.table import Table
 
+from ops.aws import metric_alarms
 from ops.environment import STACKS, Environment, OperationError, command
 from ops.data.runs import SUCCEEDED, read_account
 from ops.data.warehouse import LIVE_SCHEMA, Warehouse
+from ops.release import lock
 from ops.release.deploys import history
 from ops.release.live import describe, routes, version_number
 
@@ -41,15 +43,9 @@ def stack_states(environment: Environment) -> Iterator[str]:
 
 def alarm_states(environment: Environment) -> Iterator[str]:
     """Yield each alarm with its state."""
-    pages = (
-        environment.client("cloudwatch")
-        .get_paginator("describe_alarms")
-        .paginate(AlarmNamePrefix=f"{environment.prefix}-")
-    )
-    for page in pages:
-        for alarm in page["MetricAlarms"]:
-            name = alarm["AlarmName"].removeprefix(f"{environment.prefix}-")
-            yield f"{name} {alarm['StateValue']}"
+    prefix = f"{environment.prefix}-"
+    for alarm in metric_alarms(environment.client("cloudwatch"), prefix):
+        yield f"{alarm['AlarmName'].removeprefix(prefix)} {alarm['StateValue']}"
 
 
 def runs_table(environment: Environment) -> Table:
@@ -87,6 +83,8 @@ def facts(environment: Environment) -> Iterator[tuple[str, str]]:
     """Yield what there is to know besides the runs, as (label, text)."""
     yield "where", f"account {environment.account_id}, {environment.region}"
     weights = routes(environment)
+    if len(weights) > 1:
+        yield "strategy", _canary_state(environment)
     for label, (version_arn, weight) in zip(("live", "canary"), weights.items()):
         version = describe(environment, version_arn)
         share = f", {weight} % of executions" if len(weights) > 1 else ""
@@ -112,6 +110,15 @@ def facts(environment: Environment) -> Iterator[tuple[str, str]]:
     yield "logs", (
         f"{environment.state_machine_log}, /aws/lambda/{environment.prefix}-*, "
         "/aws-glue/jobs/output and /error"
+    )
+
+
+def _canary_state(environment: Environment) -> str:
+    if holder := lock.holder(environment):
+        return f"canary, watched by {holder}"
+    return (
+        "canary, left by an interrupted deploy and watched by nobody; end it: "
+        f"make rollback ENV={environment.name}, or go on: make deploy ENV={environment.name}"
     )
 
 

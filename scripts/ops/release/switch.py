@@ -7,6 +7,8 @@ two updates the trigger of one release starts executions of another, whole ones.
 import argparse
 import sys
 import time
+from dataclasses import dataclass
+from datetime import datetime
 
 from ops.environment import LIVE, Environment, OperationError, command
 from ops.release.live import routes
@@ -14,7 +16,15 @@ from ops.release.live import routes
 TRIGGER = "trigger-etl"
 
 
-def switch(environment: Environment, expected: str, state_machine: str, trigger: str) -> None:
+@dataclass(frozen=True)
+class Versions:
+    """What live points at for one release."""
+
+    state_machine: str  # the version's ARN
+    trigger: str  # the version's number
+
+
+def switch(environment: Environment, expected: str, target: Versions) -> None:
     """Point both aliases at these versions; what is there already stays as it is.
 
     Raises OperationError when what is live is no longer `expected` (a version's ARN; empty: none).
@@ -25,35 +35,48 @@ def switch(environment: Environment, expected: str, state_machine: str, trigger:
         raise OperationError(
             f"live is {live or 'nothing'} by now, and was {expected or 'nothing'}: start again"
         )
-    if found != {state_machine: 100}:
-        _route(environment, {state_machine: 100}, create=not found)
-    _point_trigger(environment, trigger.rpartition(":")[2])
+    if found != {target.state_machine: 100}:
+        route_executions(environment, {target.state_machine: 100}, create=not found)
+    route_events(environment, target.trigger)
 
 
-def _route(environment: Environment, weights: dict[str, int], create: bool) -> None:
+def route_executions(
+    environment: Environment, weights: dict[str, int], create: bool = False
+) -> datetime:
+    """Route executions to state machine versions by percent; return when that was, by AWS."""
     client = environment.client("stepfunctions")
     routing = [
         {"stateMachineVersionArn": version, "weight": weight} for version, weight in weights.items()
     ]
     if create:
-        client.create_state_machine_alias(name=LIVE, routingConfiguration=routing)
-    else:
-        client.update_state_machine_alias(
-            stateMachineAliasArn=f"{environment.state_machine_arn}:{LIVE}",
-            routingConfiguration=routing,
-        )
+        answer = client.create_state_machine_alias(name=LIVE, routingConfiguration=routing)
+        return answer["creationDate"]
+    return client.update_state_machine_alias(
+        stateMachineAliasArn=f"{environment.state_machine_arn}:{LIVE}",
+        routingConfiguration=routing,
+    )["updateDate"]
 
 
-def _point_trigger(environment: Environment, version: str) -> None:
-    client, function = environment.client("lambda"), environment.function(TRIGGER)
-    alias = client.get_alias(FunctionName=function, Name=LIVE)
-    weights = alias.get("RoutingConfig", {}).get("AdditionalVersionWeights")
-    if alias["FunctionVersion"] != version or weights:
-        client.update_alias(
-            FunctionName=function,
+def event_routes(environment: Environment) -> tuple[str, dict[str, float]]:
+    """Return the trigger's version, and the share that another one has of its events (0 to 1)."""
+    alias = environment.client("lambda").get_alias(
+        FunctionName=environment.function(TRIGGER), Name=LIVE
+    )
+    weights = alias.get("RoutingConfig", {}).get("AdditionalVersionWeights") or {}
+    return alias["FunctionVersion"], weights
+
+
+def route_events(
+    environment: Environment, version: str, other: dict[str, float] | None = None
+) -> None:
+    """Route events to a version of the trigger, all but the share of an `other`."""
+    other = other or {}
+    if event_routes(environment) != (version, other):
+        environment.client("lambda").update_alias(
+            FunctionName=environment.function(TRIGGER),
             Name=LIVE,
             FunctionVersion=version,
-            RoutingConfig={"AdditionalVersionWeights": {}},
+            RoutingConfig={"AdditionalVersionWeights": other},
         )
 
 
@@ -67,12 +90,10 @@ def main() -> int:
     parser.add_argument("--trigger-version-arn", required=True)
     arguments = parser.parse_args()
     started = time.monotonic()
-    switch(
-        Environment.load(arguments.env),
-        arguments.expected,
-        arguments.state_machine_version_arn,
-        arguments.trigger_version_arn,
+    target = Versions(
+        arguments.state_machine_version_arn, arguments.trigger_version_arn.rpartition(":")[2]
     )
+    switch(Environment.load(arguments.env), arguments.expected, target)
     print(f"  switched in {time.monotonic() - started:.2f} s", file=sys.stderr)
     return 0
 

@@ -9,6 +9,7 @@ import sys
 import boto3
 
 from ops.environment import Environment, OperationError, command
+from ops.release.canary import leftover
 from ops.release.live import live_release
 
 
@@ -30,14 +31,17 @@ def caller(environment: Environment) -> str:
 
 @command
 def main() -> int:
-    """Print prefix, account, region, caller, live version and live release, a line each."""
+    """Print prefix, account, region, caller, strategy, live version, live release and what a killed
+    canary has left, a line each."""
     parser = argparse.ArgumentParser(prog="python -m ops.release.target", description=__doc__)
     parser.add_argument("--env", required=True)
     environment = Environment.load(parser.parse_args().env)
     who = caller(environment)
     live = live_release(environment)
     print(environment.prefix, environment.account_id, environment.region, who, sep="\n")
+    print(environment.config["release"]["strategy"])
     print(live.version_arn if live else "", live.release if live else "", sep="\n")
+    print(leftover(environment))
     return 0
 
 

@@ -44,6 +44,13 @@ def test_run_id_tells_what_and_which():
     assert first != run_id("data/in/shop/Products_20170115.csv", "content")
 
 
+def test_a_run_has_the_same_name_in_every_release():
+    # During a canary two releases' triggers may see one event; two names would be two runs.
+    # So nobody may change these, however the names are made.
+    assert run_id("data/in/Products_20170115.csv", "content") == "Products_20170115-d5549fc4f8f2"
+    assert run_id("data/in/Käse 2017.csv.gz", "abc", attempt=2) == "Kase-2017-a835b0c93291-2"
+
+
 @pytest.mark.parametrize(
     "names, expected",
     [

@@ -1,0 +1,234 @@
+"""A canary: a release gets part of the traffic, more step by step, and is watched meanwhile.
+
+What is live before is blue, the release is green. Both aliases are weighted alike: that of the
+state machine draws for each execution, that of the trigger for each event, so either trigger starts
+executions of either version (docs/decisions/0006). On anything that speaks against green, on a
+signal, and on any error, blue gets everything back; all of the traffic goes to green only by the
+switch that follows. Killed, it leaves weights, which the next deploy or rollback ends.
+"""
+
+import argparse
+import os
+import signal
+import sys
+import threading
+import time
+
+from botocore.exceptions import ClientError
+
+from ops.aws import is_missing
+from ops.data.runs import SUCCEEDED
+from ops.environment import Environment, OperationError, command
+from ops.release import lock
+from ops.release.deploys import SUCCEEDED as DEPLOYED
+from ops.release.deploys import history
+from ops.release.live import describe, routes
+from ops.release.switch import Versions, event_routes, route_events, route_executions
+from ops.release.watch import Watch
+
+POLL_SECONDS = 2.0
+
+
+class Returned(OperationError):
+    """The canary was ended, and everything goes to what was live before."""
+
+    exit_code = 3  # scripts/lib/operation.sh knows it
+
+
+class Breach(Exception):
+    """Something speaks against the release, or nothing speaks for it."""
+
+
+class Interruption:
+    """A signal, or the end of the deploy that started this process: then nobody waits for it."""
+
+    def __init__(self) -> None:
+        self._parent = os.getppid()
+        self._signal = ""
+        self._signalled = threading.Event()
+
+    def listen(self) -> None:
+        """Take signals from now on; they no longer end the process."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._on_signal)
+
+    def wait(self, seconds: float) -> None:
+        """Wait, but not once there was a signal."""
+        self._signalled.wait(seconds)
+
+    def reason(self) -> str:
+        """Return what has interrupted this process; nothing where nothing has."""
+        if self._signal:
+            return f"interrupted by {self._signal}"
+        return "" if os.getppid() == self._parent else "the deploy that started it is gone"
+
+    def _on_signal(self, number: int, _frame) -> None:
+        self._signal = signal.Signals(number).name
+        self._signalled.set()
+
+
+class Canary:
+    """One canary: from blue alone to the last weight of green, or back to blue alone."""
+
+    def __init__(
+        self, environment: Environment, blue: Versions, green: Versions, lease: lock.Lease
+    ):
+        self._environment = environment
+        self._blue, self._green = blue, green
+        self._lease = lease
+        self._watch = Watch(environment, green.state_machine)
+        self._interruption = Interruption()
+
+    def run(self) -> None:
+        """Go through the configured weights; raise Returned when blue got everything back.
+
+        Raises Locked, and touches nothing more, once somebody else holds the environment.
+        """
+        settings = self._environment.config["release"]["canary"]
+        if self._watch.alarms_before:
+            names = ", ".join(sorted(self._watch.alarms_before))
+            _say(f"in ALARM before it began, and so not held against it: {names}")
+        self._interruption.listen()
+        try:
+            for weight in settings["weights"]:
+                self._step(weight, settings["interval_seconds"])
+            self._require_executions(settings["min_executions"])
+        except lock.Locked:
+            raise
+        except Breach as breach:
+            self._give_back(str(breach))
+        except Exception as error:  # pylint: disable=broad-exception-caught
+            # Whatever it is, nobody watches green any more.
+            self._give_back(f"the canary cannot be watched: {type(error).__name__}: {error}")
+
+    def _step(self, weight: int, seconds: float) -> None:
+        self._lease.hold()
+        self._watch.begin(_share(self._environment, self._blue, self._green, weight))
+        _say(f"{weight} % for {seconds} s")
+        deadline, shown = time.monotonic() + seconds, ""
+        while True:
+            self._look()
+            if shown != (shown := self._watch.summary()):
+                _say(f"  {shown}")
+            if (remaining := deadline - time.monotonic()) <= 0:
+                return
+            self._interruption.wait(min(POLL_SECONDS, remaining))
+
+    def _look(self) -> None:
+        """Raise Breach when the canary must end."""
+        if reason := self._interruption.reason():
+            raise Breach(reason)
+        self._lease.hold()
+        if breaches := self._watch.breaches():
+            raise Breach("\n".join(breaches))
+
+    def _require_executions(self, minimum: int) -> None:
+        succeeded = self._watch.counts[SUCCEEDED]
+        if succeeded < minimum:
+            raise Breach(
+                f"{succeeded} of its executions succeeded, and release.canary.min_executions asks "
+                f"for {minimum}: {self._watch.summary()}"
+            )
+        if not self._watch.counts:
+            _say("no execution came its way: only the smoke test speaks for this release")
+
+    def _give_back(self, reason: str) -> None:
+        """Give blue everything; raise Returned, or OperationError where that fails."""
+        try:
+            self._lease.hold()
+            _return_to(self._environment, self._blue)
+        except lock.Locked:
+            raise
+        except Exception as error:
+            raise OperationError(
+                f"{reason}\nlive could NOT be returned ({type(error).__name__}: {error}): end the "
+                f"canary by: make rollback ENV={self._environment.name}"
+            ) from error
+        raise Returned(f"{reason}\nreturned: everything goes to what was live before")
+
+
+def _say(line: str) -> None:
+    print(f"  {line}", file=sys.stderr, flush=True)
+
+
+# ---- weights -----------------------------------------------------------------------------------
+# Executions are given first and events taken back first, and so does the switch give executions
+# first. So, wherever this is killed: where executions are shared, blue is live; where only events
+# are, the switch had begun.
+
+
+def _share(environment: Environment, blue: Versions, green: Versions, weight: int):
+    """Give green so many percent of executions and events; return when, by AWS's clock."""
+    weights = {blue.state_machine: 100 - weight, green.state_machine: weight}
+    since = route_executions(environment, weights)
+    # An alias cannot share between a version and itself.
+    other = {green.trigger: weight / 100} if green.trigger != blue.trigger else {}
+    route_events(environment, blue.trigger, other)
+    return since
+
+
+def _return_to(environment: Environment, blue: Versions) -> None:
+    route_events(environment, blue.trigger)
+    route_executions(environment, {blue.state_machine: 100})
+
+
+def leftover(environment: Environment) -> str:
+    """Return in words what a killed canary has left; nothing where nothing is left."""
+    weights = routes(environment)
+    if len(weights) > 1:
+        green = list(weights)[1]
+        release = describe(environment, green).release
+        return f"{weights[green]} % of executions go to {release}, which nobody watches"
+    try:
+        if weights and event_routes(environment)[1]:
+            return "the trigger's alias is still shared, though executions are not"
+    except ClientError as error:
+        if not is_missing(error):  # the alias is, too: not for a canary to mend
+            raise
+    return ""
+
+
+def end(environment: Environment) -> None:
+    """End what a killed canary has left: everything goes to what is live."""
+    weights = routes(environment)
+    trigger, other = event_routes(environment)
+    if len(weights) > 1:
+        _return_to(environment, Versions(next(iter(weights)), trigger))
+    elif other:
+        live = describe(environment, next(iter(weights))).release
+        known = (
+            record["live"]["trigger_version_arn"].rpartition(":")[2]
+            for record in history(environment)
+            if record["to"] == live and record["result"] == DEPLOYED
+        )
+        route_events(environment, next(known, next(iter(other))))
+
+
+@command
+def main() -> int:
+    """Run a canary, or end what one has left."""
+    parser = argparse.ArgumentParser(prog="python -m ops.release.canary", description=__doc__)
+    actions = parser.add_subparsers(dest="action", required=True)
+    run, ending = (actions.add_parser(action) for action in ("run", "end"))
+    for options in (run, ending):
+        options.add_argument("--env", required=True)
+    run.add_argument("--live", required=True, help="the state machine version that is live")
+    run.add_argument("--state-machine-version-arn", required=True, help="the release's")
+    run.add_argument("--trigger-version-arn", required=True, help="the release's")
+    run.add_argument("--token", required=True, help="of the lock that the deploy holds")
+    arguments = parser.parse_args()
+    environment = Environment.load(arguments.env)
+    if arguments.action == "end":
+        end(environment)
+        return 0
+    trigger, _ = event_routes(environment)
+    green = Versions(
+        arguments.state_machine_version_arn, arguments.trigger_version_arn.rpartition(":")[2]
+    )
+    lease = lock.Lease(environment, arguments.token)
+    Canary(environment, Versions(arguments.live, trigger), green, lease).run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,352 @@
+"""A canary shifts traffic step by step, and gives everything back when something speaks against it.
+
+The release is as small as one state, and the traffic is started here; the routing, the alarms, the
+executions and the lock are local AWS's.
+"""
+
+import os
+import signal
+import subprocess
+import threading
+
+import pytest
+from ops.environment import Environment
+from ops.release.watch import Watch
+
+from tests.conftest import REPOSITORY
+from tests.integration.localaws_workshop import wait_until
+from tests.integration.release_history import MACHINE, PREFIX, Releases
+
+FAIL = {"Type": "Fail", "Error": "SourceFormatError", "Cause": "column price is missing"}
+SUCCEED = {"Type": "Succeed"}
+SETTINGS = (
+    "release.canary.weights=[10,50] release.canary.interval_seconds={seconds} "
+    "release.canary.min_executions={minimum}"
+)
+ALARM = f"{PREFIX}-test"
+PYTHON = str(REPOSITORY / ".venv/dev/bin/python")
+SHELL = ("bash", "-c", '"$@" & wait', "bash")
+
+
+@pytest.fixture(name="releases", scope="module")
+def fixture_releases(local_aws):
+    releases = Releases(local_aws.session("qa"))
+    releases.live = releases.deploy("live")
+    releases.good = releases.publish("good", SUCCEED)
+    releases.bad = releases.publish("bad", FAIL)
+    yield releases
+    releases.remove()
+
+
+@pytest.fixture(name="tool")
+def fixture_tool(local_aws, releases):
+    """A function that starts a tool of the release scripts with settings of its own; all of them
+    end with the test, and live is what it was before."""
+    started = []
+
+    def tool(*command, seconds=30, minimum=0, shell=False):
+        settings = SETTINGS.format(seconds=seconds, minimum=minimum)
+        started.append(
+            subprocess.Popen(  # pylint: disable=consider-using-with  # ended below
+                [*(SHELL if shell else ()), PYTHON, "-m", *command, "--env", "qa"],
+                cwd=REPOSITORY,
+                env=local_aws.env | {"AWS_PROFILE": "qa", "SET": settings},
+                text=True,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            )
+        )
+        return started[-1]
+
+    yield tool
+    for process in started:
+        process.kill()
+        process.communicate()
+    code, said = run(tool("ops.release.lock", "release", "--token", "mine"))
+    assert code == 0, said
+    point(releases, releases.live)
+
+
+@pytest.fixture(name="canary")
+def fixture_canary(tool):
+    """A function that starts the canary of a release whose deploy holds the lock."""
+
+    def canary(releases, green, **options):
+        taken = tool(
+            *("ops.release.lock", "take", "--token", "mine", "--who", "arn:ann"),
+            *("--command", f"deploy {green.name}", "--pid", str(os.getpid())),
+        )
+        code, said = run(taken)
+        assert code == 0, said
+        return tool(
+            *("ops.release.canary", "run", "--token", "mine", "--live", releases.live.version_arn),
+            *("--state-machine-version-arn", green.version_arn),
+            *("--trigger-version-arn", green.functions["trigger-etl"]),
+            **options,
+        )
+
+    return canary
+
+
+def run(process):
+    """Wait for a tool; return its exit code and all that it said."""
+    out, complaint = process.communicate(timeout=60)
+    return process.returncode, out + complaint
+
+
+def point(releases, release):
+    """Point both aliases at a release, whole."""
+    routing = [{"stateMachineVersionArn": release.version_arn, "weight": 100}]
+    releases.states.update_state_machine_alias(
+        stateMachineAliasArn=f"{MACHINE}:live", routingConfiguration=routing
+    )
+    weigh_trigger(releases, release, {})
+
+
+def weigh_trigger(releases, release, weights):
+    releases.functions.update_alias(
+        FunctionName=f"{PREFIX}-trigger-etl",
+        Name="live",
+        FunctionVersion=number(release),
+        RoutingConfig={"AdditionalVersionWeights": weights},
+    )
+
+
+def number(release):
+    return release.functions["trigger-etl"].rpartition(":")[2]
+
+
+def routed(releases):
+    """Return the weights of the two aliases: executions by version, events by version."""
+    alias = releases.states.describe_state_machine_alias(stateMachineAliasArn=f"{MACHINE}:live")
+    events = releases.functions.get_alias(FunctionName=f"{PREFIX}-trigger-etl", Name="live")
+    other = events.get("RoutingConfig", {}).get("AdditionalVersionWeights", {})
+    return {
+        route["stateMachineVersionArn"]: route["weight"] for route in alias["routingConfiguration"]
+    }, {events["FunctionVersion"]: round(1 - sum(other.values()), 2), **other}
+
+
+def blue_alone(releases):
+    return {releases.live.version_arn: 100}, {number(releases.live): 1}
+
+
+def shared(releases, green, percent):
+    return (
+        {releases.live.version_arn: 100 - percent, green.version_arn: percent},
+        {number(releases.live): 1 - percent / 100, number(green): percent / 100},
+    )
+
+
+class Traffic:
+    """Starts executions of what is live all the time."""
+
+    def __init__(self, releases):
+        self._releases, self._over = releases, threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self.seen: list = []  # how the aliases were weighted, each change once
+
+    def _run(self):
+        while not self._over.wait(0.05):
+            self._releases.start()
+            if routed(self._releases) not in self.seen[-1:]:
+                self.seen.append(routed(self._releases))
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._over.set()
+        self._thread.join()
+
+
+# ---- steps -------------------------------------------------------------------------------------
+
+
+def test_a_good_release_gets_its_weights_step_by_step_and_is_counted(releases, canary):
+    with Traffic(releases) as traffic:
+        code, said = run(canary(releases, releases.good, seconds=4))
+
+    assert code == 0, said
+    good = releases.good
+    half = shared(releases, good, 50)
+    assert routed(releases) == half
+    steps = [step for step in traffic.seen if step in (shared(releases, good, 10), half)]
+    assert steps == [shared(releases, good, 10), half]
+    listed = releases.states.list_executions(stateMachineArn=good.version_arn)["executions"]
+    assert listed and "10 % for 4 s" in said and "50 % for 4 s" in said
+    assert "0 failed" in said and "it ran" in said
+
+
+def test_without_traffic_it_says_that_nothing_is_proven(releases, canary):
+    code, said = run(canary(releases, releases.good, seconds=1))
+    assert code == 0, said
+    assert "it ran no execution" in said
+    assert "only the smoke test speaks for this release" in said
+
+
+def test_without_the_executions_that_are_asked_for_it_returns(releases, canary):
+    code, said = run(canary(releases, releases.good, seconds=1, minimum=1))
+    assert code == 3, said
+    assert "0 of its executions succeeded" in said and "min_executions asks for 1" in said
+    assert routed(releases) == blue_alone(releases)
+
+
+# ---- what speaks against a release ---------------------------------------------------------------
+
+
+def test_a_failed_execution_of_the_release_returns_it_with_error_and_cause(releases, canary):
+    with Traffic(releases):
+        code, said = run(canary(releases, releases.bad))
+    assert code == 3, said
+    assert "failed: SourceFormatError: column price is missing" in said
+    assert f"s3://{PREFIX}-data-222222222222/data/failed/" in said
+    assert "returned: everything goes to what was live before" in said
+    assert routed(releases) == blue_alone(releases)
+
+
+def test_only_executions_that_traffic_started_count(releases, canary):
+    process = canary(releases, releases.bad, seconds=4)
+    wait_until(lambda: routed(releases) == shared(releases, releases.bad, 10))
+    # As a smoke test does: by the version, beside the alias.
+    releases.states.start_execution(stateMachineArn=releases.bad.version_arn)
+    code, said = run(process)
+    assert code == 0, said
+    assert "it ran no execution" in said
+
+
+@pytest.fixture(name="alarm")
+def fixture_alarm(local_aws):
+    """A function that sets the state of an alarm of the environment; it keeps it until then."""
+    cloudwatch = local_aws.session("qa").client("cloudwatch")
+    cloudwatch.put_metric_alarm(
+        AlarmName=ALARM,
+        Namespace="Test",
+        MetricName="Nothing",
+        Statistic="Sum",
+        Period=60,
+        EvaluationPeriods=1,
+        Threshold=1,
+        ComparisonOperator="GreaterThanOrEqualToThreshold",
+        TreatMissingData="ignore",
+    )
+
+    def set_state(state, reason):
+        cloudwatch.set_alarm_state(AlarmName=ALARM, StateValue=state, StateReason=reason)
+
+    yield set_state
+    cloudwatch.delete_alarms(AlarmNames=[ALARM])
+
+
+def test_an_alarm_returns_it_with_the_alarms_reason(releases, canary, alarm):
+    alarm("OK", "quiet")
+    process = canary(releases, releases.good)
+    wait_until(lambda: routed(releases) == shared(releases, releases.good, 10))
+    alarm("ALARM", "7 errors in 1 minute")
+    code, said = run(process)
+    assert code == 3, said
+    assert f"alarm {ALARM} is in ALARM: 7 errors in 1 minute" in said
+    assert routed(releases) == blue_alone(releases)
+
+
+def test_an_alarm_of_before_is_named_and_does_not_count(releases, canary, alarm):
+    alarm("ALARM", "an old trouble")
+    code, said = run(canary(releases, releases.good, seconds=1))
+    assert code == 0, said
+    assert f"not held against it: {ALARM}" in said
+
+
+def test_an_alarm_of_before_counts_once_it_has_been_quiet(releases, alarm, local_aws):
+    class Qa(Environment):
+        """The environment, reached from within this process."""
+
+        def client(self, service):
+            return local_aws.session("qa").client(service)
+
+    alarm("ALARM", "an old trouble")
+    watch = Watch(Qa.load("qa"), releases.good.version_arn)
+    assert watch.breaches() == []
+    alarm("OK", "quiet")
+    assert watch.breaches() == []
+    alarm("ALARM", "a new trouble")
+    assert watch.breaches() == [f"alarm {ALARM} is in ALARM: a new trouble"]
+
+
+# ---- interrupted ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_returns_it(releases, canary, number):
+    process = canary(releases, releases.good)
+    wait_until(lambda: routed(releases) == shared(releases, releases.good, 10))
+    process.send_signal(number)
+    code, said = run(process)
+    assert code == 3, said
+    assert f"interrupted by {number.name}" in said
+    assert routed(releases) == blue_alone(releases)
+
+
+def test_whoever_breaks_the_lock_is_left_alone_with_the_aliases(releases, canary, tool):
+    process = canary(releases, releases.good)
+    wait_until(lambda: routed(releases) == shared(releases, releases.good, 10))
+    broken = tool(
+        *("ops.release.lock", "take", "--token", "other", "--who", "arn:bob", "--break-lock"),
+        *("--command", "rollback", "--pid", str(os.getpid())),
+    )
+    assert run(broken)[0] == 0
+    code, said = run(process)
+    assert code == 1, said
+    assert "no longer holds qa: it is locked by rollback by arn:bob" in said
+    assert routed(releases) == shared(releases, releases.good, 10)
+    run(tool("ops.release.lock", "release", "--token", "other"))
+
+
+# ---- killed --------------------------------------------------------------------------------------
+
+
+def killed(releases, canary):
+    """Kill a canary in its first step."""
+    process = canary(releases, releases.good)
+    wait_until(lambda: routed(releases) == shared(releases, releases.good, 10))
+    process.kill()
+    run(process)
+    assert routed(releases) == shared(releases, releases.good, 10)
+
+
+def test_what_a_killed_canary_leaves_is_seen_and_ended(releases, canary, tool):
+    killed(releases, canary)
+    code, said = run(tool("ops.release.target"))
+    assert code == 0 and "10 % of executions go to good, which nobody watches" in said
+    assert releases.live.version_arn in said
+
+    assert run(tool("ops.release.canary", "end"))[0] == 0
+
+    assert routed(releases) == blue_alone(releases)
+    assert "nobody watches" not in run(tool("ops.release.target"))[1]
+
+
+def test_a_rollback_of_a_killed_canary_goes_back_to_what_is_live(releases, canary, tool):
+    killed(releases, canary)
+    code, said = run(tool("ops.release.rollback"))
+    assert code == 0, said
+    assert said.splitlines()[:2] == ["live", releases.live.version_arn]
+
+
+def test_where_the_switch_had_begun_the_trigger_follows_the_state_machine(releases, tool):
+    point(releases, releases.good)
+    weigh_trigger(releases, releases.live, {number(releases.good): 0.5})
+    assert "the trigger's alias is still shared" in run(tool("ops.release.target"))[1]
+
+    assert run(tool("ops.release.canary", "end"))[0] == 0
+
+    assert routed(releases) == ({releases.good.version_arn: 100}, {number(releases.good): 1})
+
+
+def test_without_its_deploy_it_returns(releases, canary):
+    # GIVEN a canary whose deploy, a shell, is killed alone
+    process = canary(releases, releases.good, shell=True)
+    wait_until(lambda: routed(releases) == shared(releases, releases.good, 10))
+    process.kill()
+    # THEN it ends by itself, without anybody who would wait for it
+    wait_until(lambda: routed(releases) == blue_alone(releases))
+    assert "the deploy that started it is gone" in run(process)[1]
