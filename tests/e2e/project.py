@@ -1,6 +1,8 @@
 """The project as a person uses it, through make, and what AWS says of it afterwards."""
 
+import json
 import os
+import signal
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +11,7 @@ from tests.conftest import LocalAws
 
 PREFIX = "retail-pipeline-dev"
 DATA_BUCKET = f"{PREFIX}-data-111111111111"
+ARTIFACT_BUCKET = f"{PREFIX}-artifacts-111111111111"
 STATE_MACHINE = f"arn:aws:states:us-east-1:111111111111:stateMachine:{PREFIX}-etl"
 
 
@@ -21,17 +24,27 @@ class Project:
 
     def make(self, *arguments: str, timeout: int = 600) -> subprocess.CompletedProcess:
         """Run make with a clean environment, as from a terminal."""
+        with self.start(*arguments) as process:
+            try:
+                out, complaint = process.communicate(timeout=timeout)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                raise
+        return subprocess.CompletedProcess(process.args, process.returncode, out, complaint)
+
+    def start(self, *arguments: str) -> subprocess.Popen:
+        """Start make likewise, as the leader of a process group of its own."""
         kept = ("HOME", "PATH", "LANG", "TMPDIR", "CI")
         env = {name: os.environ[name] for name in kept if name in os.environ}
         env |= {k: v for k, v in self.aws.env.items() if k in ("LOCALAWS_HOME", "LOCALAWS_PORT")}
-        return subprocess.run(
+        return subprocess.Popen(
             ["make", "--silent", *arguments],
             cwd=self.folder,
             env=env,
             text=True,
-            capture_output=True,
-            timeout=timeout,
-            check=False,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
         )
 
     def feed(self, file: Path) -> subprocess.CompletedProcess:
@@ -49,13 +62,27 @@ class Project:
         return self.aws.session("dev").client(service)
 
     def live_version(self) -> str:
-        """Return the ARN of the state machine version that is live."""
+        """Return the ARN of the state machine version that is live, alone."""
+        ((version, weight),) = self.routes().items()
+        assert weight == 100
+        return version
+
+    def routes(self) -> dict[str, int]:
+        """Return the percentage of executions that each state machine version gets."""
         alias = self.client("stepfunctions").describe_state_machine_alias(
             stateMachineAliasArn=f"{STATE_MACHINE}:live"
         )
-        (route,) = alias["routingConfiguration"]
-        assert route["weight"] == 100
-        return route["stateMachineVersionArn"]
+        return {
+            route["stateMachineVersionArn"]: route["weight"]
+            for route in alias["routingConfiguration"]
+        }
+
+    def last_record(self) -> dict:
+        """Return the record of the last deploy or rollback."""
+        s3 = self.client("s3")
+        listed = s3.list_objects_v2(Bucket=ARTIFACT_BUCKET, Prefix="deploys/")["Contents"]
+        newest = max(item["Key"] for item in listed)
+        return json.load(s3.get_object(Bucket=ARTIFACT_BUCKET, Key=newest)["Body"])
 
     def executions(self) -> list[dict]:
         """Return all executions, the newest first."""

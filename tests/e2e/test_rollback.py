@@ -1,21 +1,6 @@
 """Going back: live is the earlier release again, it loads what arrives, and the record says who."""
 
-import json
-
-from tests.e2e.project import DATA_BUCKET
-
-HEADER = (
-    "Product@ID,Product Name!,Department,Brand,Product Category,Package Size,Price ($),Quantity,"
-    "Store ID,Time"
-)
-
-
-def a_file(folder, day):
-    """Write a file of one row; return its path."""
-    path = folder / f"Products_{day}.csv"
-    row = f"{day},Milk,GROCERY,National,MILK,1 L,1.25,2,7,2019-01-01 08:00:00"
-    path.write_text(f"{HEADER}\n{row}\n", encoding="utf-8")
-    return path
+from tests.e2e.one_row import a_file
 
 
 def newest_run(project):
@@ -51,7 +36,7 @@ def test_back_by_alias_and_forward_again(project, broken_copy, tmp_path):
     assert project.query("select quantity from products where product_id = 20190101") == ["2"]
 
     # AND the record says what was done
-    record = last_record(project)
+    record = project.last_record()
     assert (record["action"], record["result"]) == ("rollback", "succeeded")
     assert record["who"] == "arn:aws:iam::111111111111:user/admin"
     assert record["live"]["state_machine_version_arn"] == before
@@ -70,13 +55,3 @@ def test_back_by_alias_and_forward_again(project, broken_copy, tmp_path):
     assert refused.returncode == 2
     assert f"kept are: {left}, {record['to']}" in refused.stderr
     assert project.live_version() == after
-
-
-def last_record(project):
-    """Return the record of the last deploy or rollback."""
-    bucket = DATA_BUCKET.replace("-data-", "-artifacts-")
-    s3 = project.client("s3")
-    keys = [
-        item["Key"] for item in s3.list_objects_v2(Bucket=bucket, Prefix="deploys/")["Contents"]
-    ]
-    return json.load(s3.get_object(Bucket=bucket, Key=max(keys))["Body"])
