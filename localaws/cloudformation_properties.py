@@ -128,7 +128,8 @@ _PATHS = {type_: frozenset(paths.split()) for type_, paths in SIMULATED.items()}
 
 def unsupported(resource_type: str, properties: dict) -> list[str]:
     """Return the property paths of a resource in a template that are not simulated."""
-    return sorted({path for path in _leaves(properties) if not _covered(resource_type, path)})
+    paths = set(_leaves(properties)) if properties else set()
+    return sorted(path for path in paths if not _covered(resource_type, path))
 
 
 def _covered(resource_type: str, path: str) -> bool:

@@ -148,7 +148,7 @@ discard_change_set() {
   aws cloudformation delete-change-set --stack-name "$1" --change-set-name "$2"
   [[ "$3" == CREATE ]] || return 0
   # Somebody else's change set, of a first deploy that is going on, keeps the stack.
-  [[ "$(aws cloudformation list-change-sets --stack-name "$1" --query 'length(Summaries)')" == 0 ]] || return 0
+  [[ "$(aws cloudformation list-change-sets --stack-name "$1" --output json --query 'length(Summaries)')" == 0 ]] || return 0
   aws cloudformation delete-stack --stack-name "$1"
   settled_status "$1" >/dev/null
 }

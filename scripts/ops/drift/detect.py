@@ -9,6 +9,9 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from botocore.exceptions import ClientError
+
+from ops.aws import is_missing
 from ops.drift import aliases, buckets, functions, state_machine, stacks
 from ops.drift.baseline import Baseline, find, release_findings
 from ops.drift.findings import Finding
@@ -37,8 +40,22 @@ def findings(
     yield from buckets.findings(environment, detection.expected("AWS::S3::Bucket"))
 
 
+def _require_records(environment: Environment) -> None:
+    """Raise OperationError where there are no records: without its bucket, nothing was deployed."""
+    try:
+        environment.client("s3").head_bucket(Bucket=environment.artifact_bucket)
+    except ClientError as error:
+        if not is_missing(error):
+            raise
+        raise OperationError(
+            f"{environment.name} is not deployed: there is no bucket "
+            f"{environment.artifact_bucket}; run: make deploy ENV={environment.name}"
+        ) from error
+
+
 def report(environment: Environment, folder: Path) -> int:
     """Print what was found and return how much that is; raise OperationError if it is not all."""
+    _require_records(environment)
     if held := lock.holder(environment):
         print(f"note: what {held} changes may show as drift", file=sys.stderr)
     baseline = find(environment, folder)
