@@ -29,6 +29,7 @@ from localaws import (
     glue,
     hooks,
     iam,
+    iam_simulation,
     lambda_,
     lambda_aliases,
     lambda_versions,
@@ -45,6 +46,7 @@ from localaws.settings import FAILURE_MARK, HOST, Settings
 EXTENSIONS = (
     persistence,
     iam,
+    iam_simulation,
     s3,
     lambda_,
     lambda_aliases,

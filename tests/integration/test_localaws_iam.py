@@ -88,3 +88,76 @@ def test_a_tls_only_bucket_serves_https_and_denies_plain_http(local_aws, bucket)
     )
     with pytest.raises(ClientError, match="AccessDenied"):
         s3.get_object(Bucket=bucket, Key="file")
+
+
+# ---- SimulatePrincipalPolicy ---------------------------------------------------------------------
+
+
+@pytest.fixture(name="simulate")
+def fixture_simulate(local_aws):
+    """A function that asks what a role with these statements is allowed: one decision a pair."""
+    iam = local_aws.session("dev").client("iam")
+    name = f"role-{uuid.uuid4().hex[:12]}"
+    role = iam.create_role(RoleName=name, AssumeRolePolicyDocument="{}")["Role"]["Arn"]
+
+    def simulate(statements, actions, resources, **context):
+        policy = {"Version": "2012-10-17", "Statement": statements}
+        iam.put_role_policy(RoleName=name, PolicyName="own", PolicyDocument=json.dumps(policy))
+        answers = iam.simulate_principal_policy(
+            PolicySourceArn=role,
+            ActionNames=actions,
+            ResourceArns=resources,
+            ContextEntries=[
+                {
+                    "ContextKeyName": key.replace("_", ":", 1),
+                    "ContextKeyValues": [value],
+                    "ContextKeyType": "string",
+                }
+                for key, value in context.items()
+            ],
+        )["EvaluationResults"]
+        return {(a["EvalActionName"], a["EvalResourceName"]): a["EvalDecision"] for a in answers}
+
+    yield simulate
+    iam.delete_role_policy(RoleName=name, PolicyName="own")
+    iam.delete_role(RoleName=name)
+
+
+def test_a_simulation_decides_for_each_action_and_each_resource(simulate):
+    statements = [
+        {"Effect": "Allow", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::data/*"},
+        {"Effect": "Deny", "Action": "s3:*", "Resource": "arn:aws:s3:::data/secret"},
+    ]
+    public, secret = "arn:aws:s3:::data/public", "arn:aws:s3:::data/secret"
+    assert simulate(statements, ["s3:GetObject", "s3:PutObject"], [public, secret]) == {
+        ("s3:GetObject", public): "allowed",
+        ("s3:GetObject", secret): "explicitDeny",
+        ("s3:PutObject", public): "implicitDeny",
+        ("s3:PutObject", secret): "explicitDeny",
+    }
+
+
+def test_a_simulation_knows_the_conditions_that_it_is_told(simulate):
+    statements = [
+        {
+            "Effect": "Allow",
+            "Action": "cloudwatch:PutMetricData",
+            "Resource": "*",
+            "Condition": {"StringEquals": {"cloudwatch:namespace": "Glue"}},
+        }
+    ]
+    asked = (statements, ["cloudwatch:PutMetricData"], ["*"])
+    key = ("cloudwatch:PutMetricData", "*")
+    assert simulate(*asked)[key] == "implicitDeny"
+    assert simulate(*asked, cloudwatch_namespace="Other")[key] == "implicitDeny"
+    assert simulate(*asked, cloudwatch_namespace="Glue")[key] == "allowed"
+
+
+@pytest.mark.parametrize("account", ["111111111111", "222222222222"])
+def test_a_simulation_of_a_role_that_is_not_there_is_an_error(local_aws, account):
+    iam = local_aws.session("dev").client("iam")
+    with pytest.raises(iam.exceptions.NoSuchEntityException):
+        iam.simulate_principal_policy(
+            PolicySourceArn=f"arn:aws:iam::{account}:role/no-such-role",
+            ActionNames=["s3:GetObject"],
+        )
