@@ -9,7 +9,7 @@ MAKEFLAGS += --no-print-directory
 # Where to: `local` is AWS on this machine and safe anywhere; `aws` is the account that your own AWS_PROFILE reaches.
 ENV ?= dev
 TARGET ?= local
-export ENV VERSION TO STRATEGY SET
+export ENV VERSION TO STRATEGY SET FROM_PROFILE
 
 # ---- where things are ------------------------------------------------------------------------------------------------
 export PATH := $(CURDIR)/.venv/dev/bin:$(CURDIR)/.venv/uv/bin:$(PATH)
@@ -33,7 +33,7 @@ ifeq ($(TARGET),local)
   export AWS_SHARED_CREDENTIALS_FILE := $(LOCALAWS_HOME)/aws/credentials
   export AWS_PROFILE = $(ENV)
   unexport AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN AWS_SECURITY_TOKEN AWS_DEFAULT_PROFILE
-  unexport AWS_ENDPOINT_URL AWS_IGNORE_CONFIGURED_ENDPOINT_URLS AWS_REGION AWS_DEFAULT_REGION AWS_CA_BUNDLE
+  unexport FROM_PROFILE AWS_ENDPOINT_URL AWS_IGNORE_CONFIGURED_ENDPOINT_URLS AWS_REGION AWS_DEFAULT_REGION AWS_CA_BUNDLE
   export NO_PROXY := 127.0.0.1
   UP := up
 else ifeq ($(TARGET),aws)
@@ -106,16 +106,23 @@ config: setup ## The merged configuration of ENV and where each value comes from
 # ---- checks ----------------------------------------------------------------------------------------------------------
 test: setup unit integration e2e ## All tests
 
+# Each layer leaves evidence for the release that the checkout makes, if all of it has passed: gates.tests asks for it.
 unit: setup ## Unit tests: seconds, no server
-	@python -m pytest -n 2 --dist loadgroup tests/unit glue-jobs/tests lambdas \
+	@reports="$$(python -m ops.checks.evidence_of_tests begin $@)"
+	python -m pytest -n 2 --dist loadgroup tests/unit glue-jobs/tests lambdas --junitxml="$$reports/pytest.xml" \
 	  --cov --cov-report=term-missing:skip-covered --cov-fail-under=90
-	bats tests/unit
+	bats --report-formatter junit --output "$$reports" tests/unit
+	python -m ops.checks.evidence_of_tests end $@
 
 integration: setup ## Each component against local AWS
-	@python -m pytest -n 4 --dist loadfile tests/integration
+	@reports="$$(python -m ops.checks.evidence_of_tests begin $@)"
+	python -m pytest -n 4 --dist loadfile --junitxml="$$reports/pytest.xml" tests/integration
+	python -m ops.checks.evidence_of_tests end $@
 
 e2e: setup ## Deploy and prove rows in the warehouse
-	@python -m pytest tests/e2e
+	@reports="$$(python -m ops.checks.evidence_of_tests begin $@)"
+	python -m pytest --junitxml="$$reports/pytest.xml" tests/e2e
+	python -m ops.checks.evidence_of_tests end $@
 
 lint: setup ## black, pylint, shellcheck, shfmt, cfn-lint, state machine and policy checks
 	@scripts/lint.sh

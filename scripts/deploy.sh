@@ -24,7 +24,7 @@ readonly PHASES=(
   artifacts_stack       # the bucket that releases live in
   take_lock             # one deploy or rollback at a time; from here on there is a record
   end_canary            # what one that was killed has left: all goes to what is live
-  upload_release        # once a version
+  upload_release        # once a version, and with it what speaks for it: its tests, its checks before
   data_stack            # keys, buckets, warehouse
   application_stack     # roles, functions, job, state machine
   monitoring_stack      # alarms and their topic
@@ -44,7 +44,7 @@ readonly STRATEGIES=(blue-green canary)
 declare -rA REMEDIES=(
   [check_target]="choose credentials of the right account (AWS_PROFILE), or correct config/<env>/settings.yaml"
   [verify_release]="run make build again; for a version of the past, check that it was uploaded"
-  [check_gates]="do what is said above; config/<env>/settings.yaml has the gates"
+  [check_gates]="do what is said above (make preflight shows all of it); config/<env>/settings.yaml has the gates"
   [artifacts_stack]="correct what CloudFormation names above and deploy again"
   [take_lock]="wait for the command named above, or break its lock: BREAK_LOCK=1, or --break-lock"
   [end_canary]="end it by: make rollback"
@@ -64,7 +64,8 @@ declare -rA REMEDIES=(
 
 usage() {
   cat <<'USAGE'
-Usage: scripts/deploy.sh --env ENV [--version VERSION] [--strategy blue-green|canary] [--break-lock]
+Usage: scripts/deploy.sh --env ENV [--version VERSION] [--strategy blue-green|canary]
+                         [--builds FOLDER [--promoted-from ENV]] [--break-lock]
 
 Brings a release live in ENV. Without --version (or the variable VERSION) it is that of the sources, built first; a
 version that is not in build/ is fetched from the environment's artifact bucket. Every phase can be repeated: deploying
@@ -72,6 +73,8 @@ again finishes what was interrupted, and changes nothing where all of it is done
 --strategy (or the variable STRATEGY, or release.strategy in config/): blue-green switches all at once; canary gives the
 release a part of the traffic first, more step by step (release.canary in config/), and returns by itself when an alarm
 goes off or one of its executions fails.
+--builds is where releases lie, build/ unless promote.sh names another folder; --promoted-from says which environment it
+has fetched them from, whose checks this release must have passed.
 One deploy or rollback at a time: --break-lock (or BREAK_LOCK=1) takes the lock from whoever holds it.
 Progress goes to stderr; stdout gets one line, the ARN of the version that is live.
 USAGE
@@ -80,7 +83,7 @@ USAGE
 # ---- phases ----------------------------------------------------------------------------------------------------------
 
 check_gates() {
-  python -m ops.release.gates --env "$ENVIRONMENT" "$RELEASE_FOLDER"
+  python -m ops.release.gates --env "$ENVIRONMENT" --promoted-from "$PROMOTED_FROM" "$RELEASE_FOLDER"
 }
 
 artifacts_stack() {
@@ -95,7 +98,8 @@ end_canary() {
 }
 
 upload_release() {
-  "$REPOSITORY/scripts/upload_artifacts.sh" --env "$ENVIRONMENT" --version "$VERSION"
+  "$REPOSITORY/scripts/upload_artifacts.sh" --env "$ENVIRONMENT" --version "$VERSION" --builds "$BUILDS"
+  python -m ops.release.evidence --env "$ENVIRONMENT" --promoted-from "$PROMOTED_FROM" "$RELEASE_FOLDER"
 }
 
 data_stack() {
@@ -205,8 +209,9 @@ require_strategy() {
 }
 
 main() {
-  parse_options "env version strategy" break-lock "$@"
+  parse_options "env version strategy builds promoted-from" break-lock "$@"
   ENVIRONMENT="${OPTION[env]:-${ENV:-}}" VERSION="${OPTION[version]:-${VERSION:-}}"
+  BUILDS="${OPTION[builds]:-$BUILDS}" PROMOTED_FROM="${OPTION["promoted-from"]:-}"
   BREAK_LOCK="${OPTION["break-lock"]:-${BREAK_LOCK:-}}"
   require_environment "$ENVIRONMENT"
   [[ -z "$VERSION" ]] || require_version_name "$VERSION"

@@ -1,16 +1,18 @@
 # The release that deploy and plan are about: its folder, and what its stacks are given. Sourced, never run.
 # shellcheck shell=bash
 
+BUILDS="$REPOSITORY/build" # where releases lie, a folder a version
+
 # Builds the release of the sources where no version is named, fetches one that is not in build/.
-# Globals: ENVIRONMENT, WORK; VERSION, RELEASE_FOLDER, RELEASE_CONFIG, MANIFEST_SHA256 (set)
+# Globals: BUILDS, ENVIRONMENT, WORK; VERSION, RELEASE_FOLDER, RELEASE_CONFIG, MANIFEST_SHA256 (set)
 # shellcheck disable=SC2034  # read by the scripts
 verify_release() {
   [[ -n "$VERSION" ]] || VERSION="$("$REPOSITORY/scripts/build.sh")"
-  RELEASE_FOLDER="$REPOSITORY/build/$VERSION"
+  RELEASE_FOLDER="$BUILDS/$VERSION"
   if [[ ! -d "$RELEASE_FOLDER" ]]; then
     log "  build/$VERSION is not there; fetching it"
     python -m ops.release.releases download --env "$ENVIRONMENT" --version "$VERSION" "$WORK/release"
-    mkdir -p "$REPOSITORY/build"
+    mkdir -p "$BUILDS"
     mv "$WORK/release" "$RELEASE_FOLDER"
   fi
   python -m ops.build.manifest verify "$RELEASE_FOLDER"

@@ -199,6 +199,7 @@ def _faults(config: Config, environment: str, root: Path) -> Iterator[str]:
     if settings.get("environment", environment) != environment:
         expected = f"{environment}, as its folder is called"
         yield _fault(config, ("environment",), expected, _show(settings["environment"]))
+    yield from _promotion_faults(config, settings, environment, root)
     datasets = config.values.get("datasets")
     if not isinstance(datasets, dict) or not datasets:
         yield f"{root.name}/common/datasets: expected at least one <name>.yaml, found none"
@@ -210,6 +211,25 @@ def _faults(config: Config, environment: str, root: Path) -> Iterator[str]:
         if not faults:  # the cross checks rely on what the schema guarantees
             for key, expected, found in _dataset_faults(name, dataset):
                 yield _fault(config, (*path, *key), expected, _show(found))
+
+
+def _promotion_faults(
+    config: Config, settings: dict, environment: str, root: Path
+) -> Iterator[str]:
+    """Yields what is wrong with the promotion path and with the gate that asks for it."""
+    release, gates = settings.get("release"), settings.get("gates")
+    if not isinstance(release, dict) or not isinstance(gates, dict):
+        return  # the schema has said so
+    path, key = release.get("promotion_path"), ("release", "promotion_path")
+    if not isinstance(path, list):
+        return
+    known = known_environments(root)
+    for index, name in enumerate(path):
+        if name not in known:
+            yield _fault(config, (*key, index), f"one of {', '.join(known)}", _show(name))
+    if gates.get("promoted") is True and environment not in path[1:]:
+        expected = f"false: release.promotion_path has no environment before {environment}"
+        yield _fault(config, ("gates", "promoted"), expected, "true")
 
 
 def _schema_faults(config: Config, values: Any, prefix: KeyPath, schema: Path) -> Iterator[str]:

@@ -39,16 +39,34 @@ class Environment:
 
     name: str
     config: dict[str, Any]
+    profile: str | None = None  # the AWS profile that reaches it; None: the caller's own
 
     @classmethod
-    def load(cls, name: str) -> "Environment":
+    def load(cls, name: str, profile: str | None = None) -> "Environment":
         """Read the configuration of the environment; raise ConfigurationError."""
-        return cls(name, load_config(name).values)
+        return cls(name, load_config(name).values, profile)
+
+    def before(self) -> "Environment | None":
+        """The environment that releases are promoted from, by an AWS profile of its own.
+
+        The profile is called as the environment is, or else as FROM_PROFILE says. None for the
+        first environment of the promotion path, and for one that is not on it.
+        """
+        path = load_config(self.name, ()).values["release"]["promotion_path"]
+        if self.name not in path[1:]:
+            return None
+        name = path[path.index(self.name) - 1]
+        return Environment.load(name, os.environ.get("FROM_PROFILE") or name)
 
     @property
     def prefix(self) -> str:
         """First part of every resource's name."""
         return f"{self.config['project']}-{self.name}"
+
+    @property
+    def gates(self) -> dict[str, Any]:
+        """What the environment demands of a release; what is set at run time loosens nothing."""
+        return load_config(self.name, ()).values["gates"]
 
     @property
     def account_id(self) -> str:
@@ -91,6 +109,10 @@ class Environment:
             f"arn:aws:states:{self.region}:{self.account_id}:execution:{self.prefix}-etl:{run_id}"
         )
 
+    def topic_arn(self, name: str) -> str:
+        """The topic that runs (notifications) or alarms are announced on."""
+        return f"arn:aws:sns:{self.region}:{self.account_id}:{self.prefix}-{name}"
+
     def stack(self, name: str) -> str:
         """The full name of one of STACKS."""
         return f"{self.prefix}-{name}"
@@ -100,9 +122,26 @@ class Environment:
         return f"{self.prefix}-{name}"
 
     def client(self, service: str):
-        """A client of an AWS service; where it goes is up to the caller's AWS profile."""
+        """A client of an AWS service; where it goes is up to the AWS profile."""
         retries = ClientConfig(retries={"mode": "standard", "max_attempts": 5})
-        return boto3.client(service, region_name=self.region, config=retries)
+        try:
+            owner = _session(self.profile) if self.profile else boto3
+        except ProfileNotFound as error:
+            raise OperationError(
+                f"{self.name} is reached by an AWS profile of its own, and there is none called "
+                f"{self.profile}: name it, FROM_PROFILE=<profile>"
+            ) from error
+        return owner.client(service, region_name=self.region, config=retries)
+
+    def caller(self) -> str:
+        """The ARN of the caller; raises OperationError for credentials of another account."""
+        identity = self.client("sts").get_caller_identity()
+        if identity["Account"] != self.account_id:
+            raise OperationError(
+                f"the credentials are of account {identity['Account']}; {self.name} is "
+                f"configured for account {self.account_id}"
+            )
+        return identity["Arn"]
 
     def require_deployed(self) -> None:
         """Raise OperationError when the environment has no release that could take a file."""
@@ -115,6 +154,11 @@ class Environment:
                 f"{self.name} is not deployed: there is no stack {self.stack('application')}; "
                 f"run: make deploy ENV={self.name}"
             ) from error
+
+
+@functools.cache
+def _session(profile: str) -> boto3.Session:
+    return boto3.Session(profile_name=profile)
 
 
 def command(main: Callable[[], int]) -> Callable[[], int]:

@@ -241,6 +241,30 @@ def test_a_faulty_column_is_named(root, column):
     assert lines[0].startswith(expected)
 
 
+@pytest.mark.parametrize(
+    ("environment", "override", "fault"),
+    [
+        (
+            "prod",
+            "release.promotion_path=[dev, live]",
+            'release.promotion_path[1]: expected one of dev, prod, qa, staging; found "live"',
+        ),
+        ("prod", "release.promotion_path=[dev]", "expected a list of two or more environments"),
+        (
+            "prod",
+            "release.promotion_path=[prod, dev]",
+            "gates.promoted: expected false: release.promotion_path has no environment before prod",
+        ),
+        ("dev", "gates.promoted=true", "has no environment before dev; found true"),
+        ("dev", "gates.tests=[unit, smoke]", "one of the test layers unit, integration, e2e"),
+        ("dev", "gates.approvals=[Data Owner]", "expected a role: 1 to 40 lower-case letters"),
+        ("dev", "gates.approvals=[owner, owner]", "expected a list of roles, each once"),
+    ],
+)
+def test_a_gate_that_nothing_could_pass_is_named(root, environment, override, fault):
+    assert fault in "\n".join(faults(root, override, environment=environment))
+
+
 def test_keys_and_order_must_be_columns(root):
     lines = faults(root, "datasets.products.order_by=[when]")
     assert lines[0].startswith("runtime SET: datasets.products.order_by[0]: expected one of the")

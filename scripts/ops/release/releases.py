@@ -30,9 +30,11 @@ def upload(root: Path, bucket: str, s3) -> int:
     manifest = verify(root)
     prefix = f"releases/{manifest['version']}"
     paths = [artifact["path"] for artifact in manifest["artifacts"]] + [MANIFEST]
-    digests = {path: _checksum(root / path) for path in paths}
+    digests = {path: checksum(root / path) for path in paths}
     with ThreadPoolExecutor(8) as pool:
-        stored = dict(zip(paths, pool.map(lambda p: _stored(s3, bucket, f"{prefix}/{p}"), paths)))
+        stored = dict(
+            zip(paths, pool.map(lambda p: stored_checksum(s3, bucket, f"{prefix}/{p}"), paths))
+        )
         if conflicts := [path for path in paths if stored[path] not in (None, digests[path])]:
             raise ReleaseConflict(
                 "\n".join(f"s3://{bucket}/{prefix}/{path} has other bytes" for path in conflicts)
@@ -55,11 +57,12 @@ def upload(root: Path, bucket: str, s3) -> int:
     return len(new)
 
 
-def _checksum(file: Path) -> str:
+def checksum(file: Path) -> str:
+    """Return a file's SHA-256 as S3 writes it, in base64."""
     return base64.b64encode(bytes.fromhex(sha256(file))).decode()
 
 
-def _stored(s3, bucket: str, key: str) -> str | None:
+def stored_checksum(s3, bucket: str, key: str) -> str | None:
     """Return the base64 SHA-256 of an object, or None where there is no object."""
     try:
         head = s3.head_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED")

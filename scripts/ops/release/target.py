@@ -20,13 +20,7 @@ def caller(environment: Environment) -> str:
         raise OperationError(
             f"the region is {region}; {environment.name} is configured for {environment.region}"
         )
-    identity = environment.client("sts").get_caller_identity()
-    if identity["Account"] != environment.account_id:
-        raise OperationError(
-            f"the credentials are of account {identity['Account']}; {environment.name} is "
-            f"configured for account {environment.account_id}"
-        )
-    return identity["Arn"]
+    return environment.caller()
 
 
 @command
