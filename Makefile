@@ -42,7 +42,7 @@ else
   $(error TARGET=$(TARGET) is neither local nor aws)
 endif
 
-.PHONY: help setup lock demo up down reset build deploy plan drift rollback releases smoke status feed query config test unit integration e2e lint format
+.PHONY: help setup lock demo up down reset build deploy plan drift rollback releases smoke preflight postcheck status feed query config test unit integration e2e lint format
 
 help: ## List the commands
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -85,6 +85,12 @@ releases: setup $(UP) ## Deploys and rollbacks of ENV, and the releases that it 
 
 smoke: setup $(UP) ## Prove that what is live in ENV loads rows
 	@scripts/smoke_test.sh --env $(ENV)
+
+preflight: setup $(UP) ## The checks before a deploy: ENV= [VERSION=]
+	@scripts/preflight.sh --env $(ENV)
+
+postcheck: setup $(UP) ## The checks after a deploy, which a promotion asks for: ENV=
+	@python -m ops.release.postcheck --env $(ENV)
 
 # ---- data ------------------------------------------------------------------------------------------------------------
 demo: override ENV := dev

@@ -2,7 +2,7 @@
 
 setup() {
   cd "$BATS_TEST_DIRNAME/../.." || exit 1
-  unset ENV VERSION TO STRATEGY
+  unset ENV VERSION TO FROM ROLE STRATEGY
 }
 
 # Arguments: words of the message, command...
@@ -27,19 +27,19 @@ bats_require_minimum_version 1.5.0
 }
 
 @test "an unknown argument is named" {
-  for script in build deploy package_glue package_lambda plan rollback smoke_test upload_artifacts; do
+  for script in build deploy package_glue package_lambda plan preflight rollback smoke_test upload_artifacts; do
     refuses "unknown argument '--frob'" "scripts/$script.sh" --frob
   done
 }
 
 @test "an unknown environment is answered with the known ones" {
-  for script in deploy plan rollback smoke_test upload_artifacts; do
+  for script in deploy plan preflight rollback smoke_test upload_artifacts; do
     refuses "choose one of: dev qa staging prod" "scripts/$script.sh" --env production
   done
 }
 
 @test "a missing environment is an error, not a default" {
-  for script in deploy plan rollback smoke_test upload_artifacts; do
+  for script in deploy plan preflight rollback smoke_test upload_artifacts; do
     refuses "--env ''" "scripts/$script.sh"
   done
 }
@@ -55,6 +55,7 @@ bats_require_minimum_version 1.5.0
   refuses "version '../../etc'" scripts/build.sh --version ../../etc
   refuses "version '../../etc'" scripts/deploy.sh --env dev --version ../../etc
   refuses "version '../../etc'" scripts/plan.sh --env dev --version ../../etc
+  refuses "version '../../etc'" scripts/preflight.sh --env prod --version ../../etc
 }
 
 @test "an unknown strategy is answered with the known ones" {

@@ -25,6 +25,7 @@ from ops.data.runs import SUCCEEDED, Account, describe, follow, read_account
 from ops.data.warehouse import SMOKE_SCHEMA, Fingerprint, Warehouse, fingerprint_of
 from ops.data.warehouse import quote as quote_identifier
 
+SMOKE_RUN = "smoke-"  # what the names of its executions start with
 FILE_NAME = "Products_20170101.csv"
 FIRST_TIME = datetime(2017, 1, 1)
 GOOD_ROWS = 100  # so that the bad ones stay far below every environment's limit
@@ -120,7 +121,7 @@ class SmokeTest:
         test_id = secrets.token_hex(6)
         self._s3 = environment.client("s3")
         self._warehouse = Warehouse(environment)
-        self.run_id = f"smoke-{test_id}"
+        self.run_id = f"{SMOKE_RUN}{test_id}"
         self.prefix = f"data/smoke/{test_id}/"
         self.file = synthetic_file(self._dataset, test_id)
 
@@ -228,22 +229,16 @@ def check_trigger(environment: Environment, version_arn: str) -> None:
         )
 
 
-@command
-def main() -> int:
-    """Run one smoke test."""
-    parser = argparse.ArgumentParser(prog="python -m ops.data.smoke", description=__doc__)
-    parser.add_argument("--env", required=True)
-    parser.add_argument("--state-machine-version-arn", help="default: the version that is live")
-    parser.add_argument("--trigger-version-arn", help="default: the version that is live")
-    arguments = parser.parse_args()
-    environment = Environment.load(arguments.env)
-    environment.require_deployed()
-    version = arguments.state_machine_version_arn or f"{environment.state_machine_arn}:{LIVE}"
+def smoke_test(
+    environment: Environment, version: str | None = None, trigger: str | None = None
+) -> SmokeTest:
+    """Run one smoke test to its end; return what it proved.
 
-    trigger = arguments.trigger_version_arn or f"{environment.function('trigger-etl')}:{LIVE}"
-
-    started = time.monotonic()
-    check_trigger(environment, trigger)
+    It tests what is live unless it is given the ARN of a version of the state machine or of the
+    trigger. Raises OperationError that says what failed and where to look.
+    """
+    version = version or f"{environment.state_machine_arn}:{LIVE}"
+    check_trigger(environment, trigger or f"{environment.function('trigger-etl')}:{LIVE}")
     test = SmokeTest(environment)
     print(f"smoke: {test.run_id} by {version}", file=sys.stderr)
     try:
@@ -261,6 +256,23 @@ def main() -> int:
     finally:
         test.remove_rows()
     test.remove_objects()
+    return test
+
+
+@command
+def main() -> int:
+    """Run one smoke test."""
+    parser = argparse.ArgumentParser(prog="python -m ops.data.smoke", description=__doc__)
+    parser.add_argument("--env", required=True)
+    parser.add_argument("--state-machine-version-arn", help="default: the version that is live")
+    parser.add_argument("--trigger-version-arn", help="default: the version that is live")
+    arguments = parser.parse_args()
+    environment = Environment.load(arguments.env)
+    environment.require_deployed()
+    started = time.monotonic()
+    test = smoke_test(
+        environment, arguments.state_machine_version_arn, arguments.trigger_version_arn
+    )
     seconds = time.monotonic() - started
     print(f"smoke: passed in {seconds:.1f} s: {test.file.fingerprint}", file=sys.stderr)
     return 0

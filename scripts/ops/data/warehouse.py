@@ -81,7 +81,7 @@ class Warehouse:
         self._target = {
             "WorkgroupName": environment.prefix,
             "Database": WAREHOUSE_DATABASE,
-            "SecretArn": _administrator_secret(environment),
+            "SecretArn": administrator_secret(environment),
         }
         self._client = environment.client("redshift-data")
 
@@ -142,7 +142,7 @@ class Warehouse:
             page = self._client.get_statement_result(Id=statement, NextToken=page["NextToken"])
 
 
-def _administrator_secret(environment: Environment) -> str:
+def administrator_secret(environment: Environment) -> str:
     """Return the ARN of the administrator's password, which AWS keeps and rotates.
 
     A caller known by IAM alone would be a database user without any rights.
