@@ -9,7 +9,7 @@ MAKEFLAGS += --no-print-directory
 # Where to: `local` is AWS on this machine and safe anywhere; `aws` is the account that your own AWS_PROFILE reaches.
 ENV ?= dev
 TARGET ?= local
-export ENV VERSION TO STRATEGY SET FROM_PROFILE
+export ENV VERSION TO STRATEGY SET FROM ROLE FROM_PROFILE
 
 # ---- where things are ------------------------------------------------------------------------------------------------
 export PATH := $(CURDIR)/.venv/dev/bin:$(CURDIR)/.venv/uv/bin:$(PATH)
@@ -42,7 +42,7 @@ else
   $(error TARGET=$(TARGET) is neither local nor aws)
 endif
 
-.PHONY: help setup lock demo up down reset build deploy plan drift rollback releases smoke preflight postcheck status feed query config test unit integration e2e lint format
+.PHONY: help setup lock demo up down reset build deploy plan drift rollback releases smoke promote approve preflight postcheck status feed query config test unit integration e2e lint format
 
 help: ## List the commands
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -85,6 +85,13 @@ releases: setup $(UP) ## Deploys and rollbacks of ENV, and the releases that it 
 
 smoke: setup $(UP) ## Prove that what is live in ENV loads rows
 	@scripts/smoke_test.sh --env $(ENV)
+
+promote: override ENV := $(TO)
+promote: setup $(UP) ## Deploy the release that passed its checks in FROM to the next environment: FROM= TO= [VERSION=]
+	@scripts/promote.sh
+
+approve: setup $(UP) ## Sign off one release for ENV in the name of a role: ENV= ROLE= VERSION=
+	@scripts/approve.sh --env $(ENV)
 
 preflight: setup $(UP) ## The checks before a deploy: ENV= [VERSION=]
 	@scripts/preflight.sh --env $(ENV)

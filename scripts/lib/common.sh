@@ -59,13 +59,13 @@ parse_options() {
   done
 }
 
-# Arguments: environment.
+# Arguments: environment, the option that names it (default: env).
 require_environment() {
   local known
   for known in "${ENVIRONMENTS[@]}"; do
     [[ "$1" == "$known" ]] && return
   done
-  usage_error "--env '$1' is not an environment; choose one of: ${ENVIRONMENTS[*]}"
+  usage_error "--${2:-env} '$1' is not an environment; choose one of: ${ENVIRONMENTS[*]}"
 }
 
 # Arguments: version. It becomes a folder, a key prefix and part of names.

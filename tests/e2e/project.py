@@ -47,13 +47,13 @@ class Project:
             start_new_session=True,
         )
 
-    def feed(self, file: Path) -> subprocess.CompletedProcess:
+    def feed(self, file: Path, env: str = "dev") -> subprocess.CompletedProcess:
         """Run make feed for a file."""
-        return self.make("feed", "ENV=dev", f"FILE={file}")
+        return self.make("feed", f"ENV={env}", f"FILE={file}")
 
-    def query(self, sql: str) -> list[str]:
+    def query(self, sql: str, env: str = "dev") -> list[str]:
         """Return the lines of a query's CSV, its header not among them."""
-        done = self.make("query", "ENV=dev", f"SQL={sql}")
+        done = self.make("query", f"ENV={env}", f"SQL={sql}")
         assert done.returncode == 0, done.stderr
         return done.stdout.split("\n")[1:-1]  # not splitlines(): a value may hold a line break
 

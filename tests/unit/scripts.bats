@@ -27,19 +27,19 @@ bats_require_minimum_version 1.5.0
 }
 
 @test "an unknown argument is named" {
-  for script in build deploy package_glue package_lambda plan preflight rollback smoke_test upload_artifacts; do
+  for script in approve build deploy package_glue package_lambda plan preflight promote rollback smoke_test upload_artifacts; do
     refuses "unknown argument '--frob'" "scripts/$script.sh" --frob
   done
 }
 
 @test "an unknown environment is answered with the known ones" {
-  for script in deploy plan preflight rollback smoke_test upload_artifacts; do
+  for script in approve deploy plan preflight rollback smoke_test upload_artifacts; do
     refuses "choose one of: dev qa staging prod" "scripts/$script.sh" --env production
   done
 }
 
 @test "a missing environment is an error, not a default" {
-  for script in deploy plan preflight rollback smoke_test upload_artifacts; do
+  for script in approve deploy plan preflight rollback smoke_test upload_artifacts; do
     refuses "--env ''" "scripts/$script.sh"
   done
 }
@@ -51,10 +51,20 @@ bats_require_minimum_version 1.5.0
   refuses "--output is missing" scripts/package_lambda.sh
 }
 
+@test "a promotion and an approval name all that they need" {
+  refuses "--from ''" scripts/promote.sh --to qa
+  refuses "--to ''" scripts/promote.sh --from dev
+  refuses "--to 'production' is not an environment" scripts/promote.sh --from staging --to production
+  refuses "--role is missing" scripts/approve.sh --env prod --version v1
+  refuses "--version is missing" scripts/approve.sh --env prod --role data-owner
+}
+
 @test "a version that would leave its folder is refused" {
   refuses "version '../../etc'" scripts/build.sh --version ../../etc
   refuses "version '../../etc'" scripts/deploy.sh --env dev --version ../../etc
   refuses "version '../../etc'" scripts/plan.sh --env dev --version ../../etc
+  refuses "version '../../etc'" scripts/promote.sh --from dev --to qa --version ../../etc
+  refuses "version '../../etc'" scripts/approve.sh --env prod --role data-owner --version ../../etc
   refuses "version '../../etc'" scripts/preflight.sh --env prod --version ../../etc
 }
 
