@@ -1,4 +1,4 @@
-"""`make demo`: seven days in, each of them whole in the warehouse; the second time nothing is new."""
+"""`make demo`: seven days in, each whole in the warehouse; the second time nothing is new."""
 
 import re
 

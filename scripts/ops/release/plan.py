@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ops.build.manifest import ManifestError, read
+from ops.build.manifest import ManifestError
 from ops.differences import Difference
 from ops.environment import STACKS, Environment, OperationError, command
 from ops.release import lock
@@ -23,6 +23,7 @@ from ops.release.comparison import (
     is_text,
     text_changes,
 )
+from ops.release.evidence import BUILDS, Release
 from ops.release.gates import faults
 from ops.release.live import live_release, routes, version_number
 from ops.release.releases import download
@@ -78,9 +79,10 @@ def read_stacks(folder: Path) -> list[StackPlan]:
 
 def make(environment: Environment, root: Path, stacks: list[StackPlan], folder: Path) -> Plan:
     """Return the plan of the release at `root`; the live one is fetched into `folder`."""
-    manifest = read(root)
+    release = Release.of(root)
     live = live_release(environment)
-    notes = [f"a deploy would be refused: {fault}" for fault in faults(environment, manifest)]
+    refusals = faults(environment, release, BUILDS)
+    notes = [f"a deploy would be refused: {fault}" for fault in refusals]
     old = None
     if live:
         if held := lock.holder(environment):
@@ -98,7 +100,7 @@ def make(environment: Environment, root: Path, stacks: list[StackPlan], folder: 
     }
     return Plan(
         environment=environment,
-        release=manifest["version"],
+        release=release.version,
         live=live.release if live else "",
         weights=routes(environment),
         stacks=stacks,
