@@ -46,11 +46,12 @@ write_record() {
 # Globals: ACTION; PREFIX, ACCOUNT, REGION, CALLER, LIVE, FROM, LEFTOVER, STRATEGY, STATE_MACHINE (set)
 # shellcheck disable=SC2034  # read by the scripts
 check_target() {
-  local target configured
+  local target lines
   target="$(python -m ops.release.target --env "$ENVIRONMENT")"
-  { read -r PREFIX && read -r ACCOUNT && read -r REGION && read -r CALLER && read -r configured && read -r LIVE &&
-    read -r FROM && read -r LEFTOVER; } <<<"$target"
-  [[ "$ACTION" != deploy ]] || STRATEGY="${STRATEGY:-$configured}" # a rollback always switches all at once
+  mapfile -t lines <<<"$target" # the last ones may be empty, and then are not there
+  PREFIX="${lines[0]}" ACCOUNT="${lines[1]}" REGION="${lines[2]}" CALLER="${lines[3]}"
+  LIVE="${lines[5]:-}" FROM="${lines[6]:-}" LEFTOVER="${lines[7]:-}"
+  [[ "$ACTION" != deploy ]] || STRATEGY="${STRATEGY:-${lines[4]}}" # a rollback always switches all at once
   STATE_MACHINE="arn:aws:states:$REGION:$ACCOUNT:stateMachine:$PREFIX-etl"
   log "  account $ACCOUNT, region $REGION, as $CALLER"
   log "  live: ${FROM:-nothing yet}"
