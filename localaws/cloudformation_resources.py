@@ -287,7 +287,7 @@ def _create_state_machine(logical_id: str, properties: Properties, stack_name: s
             }
         )
     )
-    return arn, _state_machine_attributes(arn, request)
+    return arn, _state_machine_attributes(arn)
 
 
 def _update_state_machine(
@@ -299,13 +299,11 @@ def _update_state_machine(
     dropped = {tag["key"] for tag in old_tags} - {tag["key"] for tag in new_tags}
     _answer(stepfunctions._untag_resource({"resourceArn": arn, "tagKeys": sorted(dropped)}))
     _answer(stepfunctions._tag_resource({"resourceArn": arn, "tags": new_tags}))
-    return arn, _state_machine_attributes(arn, request)
+    return arn, _state_machine_attributes(arn)
 
 
-def _state_machine_attributes(arn: str, request: dict) -> dict:
-    # ministack has no field for tracing; DescribeStateMachine shows what the record holds.
+def _state_machine_attributes(arn: str) -> dict:
     record = stepfunctions._state_machines[arn]
-    record["tracingConfiguration"] = request["tracingConfiguration"]
     return {
         "Arn": arn,
         "Name": record["name"],

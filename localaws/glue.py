@@ -46,10 +46,10 @@ class _State:
 
 def register() -> None:
     """Hook into ministack's Glue."""
-    hooks.replace(glue, "_create_job", _keeping_all(glue._create_job, lambda data: data))
-    hooks.replace(
-        glue, "_update_job", _keeping_all(glue._update_job, lambda data: data["JobUpdate"])
-    )
+    create = _create_job(glue._create_job)
+    hooks.replace(glue, "_create_job", create)
+    hooks.replace(glue, "_update_job", _update_job(create))
+    hooks.replace(glue, "_delete_job", _delete_job(glue._delete_job))
     hooks.replace(glue, "_start_job_run", _start_job_run)
     hooks.replace(glue, "_get_job_runs", _get_job_runs)
     hooks.replace(glue, "_batch_stop_job_run", _batch_stop_job_run)
@@ -83,17 +83,45 @@ def check() -> None:
 # ---- the API ---------------------------------------------------------------------------------
 
 
-def _keeping_all(ministacks, fields):
-    """CreateJob or UpdateJob that keeps every property of the job."""
+def _create_job(ministacks):
+    """CreateJob that keeps every property of the job, and its tags where GetTags looks."""
 
-    def handler(data: dict):
+    def create(data: dict):
         response = ministacks(data)
         if response[0] == 200:
-            job = glue._jobs[data.get("Name") or data["JobName"]]
-            job.update({name: fields(data)[name] for name in _DROPPED if name in fields(data)})
+            glue._jobs[data["Name"]].update({n: data[n] for n in _DROPPED if n in data})
+            if data.get("Tags"):
+                glue._tags[glue._arn("job", data["Name"])] = dict(data["Tags"])
         return response
 
-    return handler
+    return create
+
+
+def _update_job(create):
+    """UpdateJob, which overwrites the whole definition: what it leaves out is unset."""
+
+    def update(data: dict):
+        name = data.get("JobName")
+        if name not in glue._jobs:
+            return error_response_json("EntityNotFoundException", f"Job {name} not found", 400)
+        draft = f"{name} updated {secrets.token_hex(8)}"  # so that the job is there all the time
+        create({"Name": draft, **data["JobUpdate"]})
+        del glue._job_runs[draft]
+        kept = {"Name": name, "CreatedOn": glue._jobs[name]["CreatedOn"]}
+        glue._jobs[name] = glue._jobs.pop(draft) | kept
+        return json_response({"JobName": name})
+
+    return update
+
+
+def _delete_job(ministacks):
+    """DeleteJob, which takes the tags with it."""
+
+    def delete(data: dict):
+        glue._tags.pop(glue._arn("job", data.get("JobName")), None)
+        return ministacks(data)
+
+    return delete
 
 
 def _start_job_run(data: dict):

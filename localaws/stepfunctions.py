@@ -135,9 +135,21 @@ def _create(ministacks):
         arn = (
             f"arn:aws:states:{get_region()}:{get_account_id()}:stateMachine:{data.get('name', '')}"
         )
-        return _refusal(data, arn) or ministacks(data)
+        refusal = _refusal(data, arn)
+        if refusal:
+            return refusal
+        response = ministacks(data)
+        if response[0] == 200:
+            _keep_tracing(arn, {"tracingConfiguration": {"enabled": False}} | data)
+        return response
 
     return create
+
+
+def _keep_tracing(arn: str, data: dict) -> None:
+    """Keep what ministack has no field for; DescribeStateMachine shows what the record holds."""
+    if "tracingConfiguration" in data:
+        stepfunctions._state_machines[arn]["tracingConfiguration"] = data["tracingConfiguration"]
 
 
 def _update(ministacks):
@@ -158,6 +170,7 @@ def _update(ministacks):
         response = ministacks({k: v for k, v in data.items() if k not in publishing})
         if response[0] != 200:
             return response
+        _keep_tracing(arn, data)
         if before == {name: machine.get(name) for name in _REVISED}:
             machine["revisionId"] = revision
         answer = json.loads(response[2]) | {"revisionId": machine["revisionId"]}

@@ -505,3 +505,27 @@ def test_a_run_past_its_timeout_is_ended(jobs, overdue):
     assert run["JobRunState"] == "TIMEOUT"
     assert "timeout of 1 minutes" in run["ErrorMessage"]
     assert 59 <= run["ExecutionTime"] <= 75
+
+
+def test_an_update_overwrites_the_whole_definition(jobs):
+    job = jobs.job("", Timeout=7, DefaultArguments={"--a": "b"}, Tags={"team": "one"})
+    found = jobs.glue.get_job(JobName=job)["Job"]
+    update = {name: found[name] for name in ("Role", "Command", "GlueVersion", "WorkerType")}
+
+    jobs.glue.update_job(
+        JobName=job, JobUpdate=update | {"ExecutionProperty": {"MaxConcurrentRuns": 3}}
+    )
+
+    updated = jobs.glue.get_job(JobName=job)["Job"]
+    assert updated["CreatedOn"] == found["CreatedOn"]
+    assert updated["ExecutionProperty"] == {"MaxConcurrentRuns": 3}
+    assert (updated["Timeout"], updated["DefaultArguments"]) == (2880, {})
+
+
+def test_a_deleted_job_leaves_no_tags_behind(jobs):
+    job = jobs.job("", Tags={"team": "one"})
+    account = jobs.session.client("sts").get_caller_identity()["Account"]
+    arn = f"arn:aws:glue:us-east-1:{account}:job/{job}"
+    assert jobs.glue.get_tags(ResourceArn=arn)["Tags"] == {"team": "one"}
+    jobs.glue.delete_job(JobName=job)
+    assert jobs.glue.get_tags(ResourceArn=arn)["Tags"] == {}

@@ -561,3 +561,24 @@ def test_a_task_leaves_its_whole_story_in_the_history(machines):
     assert (scheduled["resourceType"], scheduled["resource"]) == ("aws-sdk:s3", "listObjectsV2")
     assert json.loads(scheduled["parameters"]) == {"Bucket": bucket}
     assert scheduled["timeoutInSeconds"] == 9
+
+
+def test_tracing_is_what_was_asked_for_last(machines):
+    pass_ = json.dumps(machine(("Only", {"Type": "Pass"})))
+    arn = machines.states.create_state_machine(
+        name=f"machine-{uuid.uuid4().hex[:8]}",
+        definition=pass_,
+        roleArn=machines.machine_role(),
+        tracingConfiguration={"enabled": True},
+    )["stateMachineArn"]
+
+    def tracing():
+        return machines.states.describe_state_machine(stateMachineArn=arn)["tracingConfiguration"]
+
+    assert tracing() == {"enabled": True}
+    machines.states.update_state_machine(stateMachineArn=arn, definition=pass_)
+    assert tracing() == {"enabled": True}
+    machines.states.update_state_machine(
+        stateMachineArn=arn, tracingConfiguration={"enabled": False}
+    )
+    assert tracing() == {"enabled": False}
