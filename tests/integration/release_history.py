@@ -147,9 +147,15 @@ class Releases:  # pylint: disable=too-many-instance-attributes  # a client a se
             waiter = self._cloudformation.get_waiter("stack_create_complete")
         waiter.wait(StackName=request["StackName"], WaiterConfig={"Delay": 1})
 
+    def create_machine_again(self, name: str, function: str) -> None:
+        """Create the deleted state machine with one release."""
+        version = self._create(name, _definition(name, function, {"Type": "Succeed"}))
+        self.states.create_state_machine_alias(
+            name="live", routingConfiguration=[{"stateMachineVersionArn": version, "weight": 100}]
+        )
+
     def _publish(self, name: str, function: str, step: dict[str, Any]) -> str:
-        calls = f"{function} s3://{BUCKET}/releases/{name}/config/{name}.json"
-        definition = json.dumps({"Comment": calls, "StartAt": "Step", "States": {"Step": step}})
+        definition = _definition(name, function, step)
         if self._minute:
             return self.states.update_state_machine(
                 stateMachineArn=MACHINE,
@@ -157,6 +163,9 @@ class Releases:  # pylint: disable=too-many-instance-attributes  # a client a se
                 publish=True,
                 versionDescription=name,
             )["stateMachineVersionArn"]
+        return self._create(name, definition)
+
+    def _create(self, name: str, definition: str) -> str:
         return self.states.create_state_machine(
             name=f"{PREFIX}-etl",
             definition=definition,
@@ -177,3 +186,8 @@ class Releases:  # pylint: disable=too-many-instance-attributes  # a client a se
         else:
             self.states.create_state_machine_alias(name="live", routingConfiguration=routing)
             self.functions.create_alias(**alias, FunctionVersion=number)
+
+
+def _definition(release: str, function: str, step: dict[str, Any]) -> str:
+    calls = f"{function} s3://{BUCKET}/releases/{release}/config/{release}.json"
+    return json.dumps({"Comment": calls, "StartAt": "Step", "States": {"Step": step}})

@@ -5,7 +5,7 @@ import subprocess
 import pytest
 
 from tests.conftest import REPOSITORY
-from tests.integration.release_history import BUCKET, PREFIX, Releases
+from tests.integration.release_history import BUCKET, MACHINE, PREFIX, Releases
 
 
 @pytest.fixture(name="releases", scope="module")
@@ -76,3 +76,21 @@ def test_a_release_with_a_part_missing_is_refused_by_the_parts_name(releases, ch
     assert f"function version {PREFIX}-validate-input:{number}" in complaint
     assert f"s3://{BUCKET}/releases/first/config/first.json" in complaint
     assert "make deploy ENV=qa VERSION=first" in complaint
+
+
+def test_a_version_that_has_another_releases_number_is_not_taken_for_it(releases, choose):
+    # GIVEN a state machine that was deleted and made again: its versions count anew
+    third = releases.deployed["third"]
+    releases.states.delete_state_machine(stateMachineArn=MACHINE)
+    releases.create_machine_again("third", third.functions["validate-input"])
+    first = releases.deployed["first"].version_arn
+    assert releases.versions() == {first}
+
+    # WHEN somebody wants to go to the release that had the number
+    code, out, complaint = choose("--to", "first")
+
+    # THEN that is refused, and what the version really is can be gone to
+    assert (code, out) == (1, [])
+    assert "first is not kept in qa; kept are: none" in complaint
+    releases.record("third", first, third.functions["trigger-etl"], action="restore")
+    assert choose("--to", "third")[1][1] == first

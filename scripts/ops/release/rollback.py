@@ -46,8 +46,12 @@ def _named(kept: list[Record]) -> str:
 
 
 def kept_releases(environment: Environment, records: list[Record]) -> list[Record]:
-    """Return of each release whose state machine version is there the last record, newest first."""
-    there = set(state_machine_versions(environment))
+    """Return of each release whose state machine version is there the last record, newest first.
+
+    A state machine that was deleted and restored counts its versions anew, so a version of the
+    number on record is that release only if it says so.
+    """
+    there = _releases_of_versions(environment)
     newest: dict[str, Record] = {}
     for record in records:
         if record["result"] == SUCCEEDED and record["to"] not in newest:
@@ -55,8 +59,15 @@ def kept_releases(environment: Environment, records: list[Record]) -> list[Recor
     return [
         record
         for record in newest.values()
-        if record.get("live", {}).get("state_machine_version_arn") in there
+        if there.get(record.get("live", {}).get("state_machine_version_arn")) == record["to"]
     ]
+
+
+def _releases_of_versions(environment: Environment) -> dict[str, str]:
+    client, arns = environment.client("stepfunctions"), state_machine_versions(environment)
+    with ThreadPoolExecutor(CALLS_AT_ONCE) as pool:
+        found = pool.map(lambda arn: client.describe_state_machine(stateMachineArn=arn), arns)
+        return {arn: version.get("description", "") for arn, version in zip(arns, found)}
 
 
 def state_machine_versions(environment: Environment) -> list[str]:
