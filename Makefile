@@ -9,7 +9,7 @@ MAKEFLAGS += --no-print-directory
 # Where to: `local` is AWS on this machine and safe anywhere; `aws` is the account that your own AWS_PROFILE reaches.
 ENV ?= dev
 TARGET ?= local
-export ENV VERSION TO STRATEGY SET FROM ROLE FROM_PROFILE
+export ENV VERSION TO BACKUP STRATEGY SET FROM ROLE FROM_PROFILE
 
 # ---- where things are ------------------------------------------------------------------------------------------------
 export PATH := $(CURDIR)/.venv/dev/bin:$(CURDIR)/.venv/uv/bin:$(PATH)
@@ -42,7 +42,7 @@ else
   $(error TARGET=$(TARGET) is neither local nor aws)
 endif
 
-.PHONY: help setup lock demo up down reset build deploy plan drift rollback releases smoke promote approve preflight postcheck status feed query config test unit integration e2e lint format
+.PHONY: help setup lock demo up down reset build deploy plan drift backup backups rollback releases smoke promote approve preflight postcheck status feed query config test unit integration e2e lint format
 
 help: ## List the commands
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -77,7 +77,13 @@ plan: setup $(UP) ## What a deploy would change, nothing is changed: ENV= [VERSI
 drift: setup $(UP) ## What was changed by hand in ENV since its deploy; the command exits 2 for drift
 	@python -m ops.drift.detect --env $(ENV)
 
-rollback: setup $(UP) ## Back to the release that was live before, or to any kept one: ENV= [TO=<version>]
+backup: setup $(UP) ## Back up what is live in ENV, as every deploy does first
+	@scripts/backup.sh --env $(ENV)
+
+backups: setup $(UP) ## The backups of ENV, each a way back to what was live when it was made
+	@python -m ops.backup.listing show --env $(ENV)
+
+rollback: setup $(UP) ## Back to the release before, any kept one, or a backup: ENV= [TO=<version>|BACKUP=<id>]
 	@scripts/rollback.sh --env $(ENV)
 
 releases: setup $(UP) ## Deploys and rollbacks of ENV, and the releases that it can go back to

@@ -23,6 +23,7 @@ readonly PHASES=(
   check_gates           # does the environment take this release?
   artifacts_stack       # the bucket that releases live in
   take_lock             # one deploy or rollback at a time; from here on there is a record
+  backup                # what is live, whole: the way back from here, also from damage
   end_canary            # what one that was killed has left: all goes to what is live
   upload_release        # once a version, and with it what speaks for it: its tests, its checks before
   data_stack            # keys, buckets, warehouse
@@ -35,7 +36,7 @@ readonly PHASES=(
   shift_traffic         # canary: a part of the traffic, more step by step, watched; else nothing
   switch_live           # the only phase that changes what is live
   record_deploy         # who, what, when, how long
-  prune_releases        # what no rollback needs any more
+  prune                 # releases and backups that nobody needs any more
 )
 
 readonly STRATEGIES=(blue-green canary)
@@ -47,6 +48,7 @@ declare -rA REMEDIES=(
   [check_gates]="do what is said above (make preflight shows all of it); config/<env>/settings.yaml has the gates"
   [artifacts_stack]="correct what CloudFormation names above and deploy again"
   [take_lock]="wait for the command named above, or break its lock: BREAK_LOCK=1, or --break-lock"
+  [backup]="nothing was changed yet: correct what is named above and deploy again"
   [end_canary]="end it by: make rollback"
   [upload_release]="a version is written once: commit your changes, or name another VERSION"
   [data_stack]="correct what CloudFormation names above and deploy again"
@@ -59,7 +61,7 @@ declare -rA REMEDIES=(
   [shift_traffic]="correct what is said above and deploy again; docs/runbooks/canary.md"
   [switch_live]="deploy again: the switch is the only thing left"
   [record_deploy]="the release is live; only its record could not be written: deploy again"
-  [prune_releases]="the release is live and on record; the next deploy removes what is left over"
+  [prune]="the release is live and on record; the next deploy removes what is left over"
 )
 
 usage() {
@@ -88,6 +90,11 @@ check_gates() {
 
 artifacts_stack() {
   release_stack artifacts
+}
+
+# Globals: BACKUP_ID (set; empty where nothing is live yet)
+backup() {
+  BACKUP_ID="$(python -m ops.backup.make --env "$ENVIRONMENT" --who "$CALLER" --command "deploy $VERSION")"
 }
 
 end_canary() {
@@ -164,8 +171,9 @@ record_deploy() {
   write_record succeeded
 }
 
-prune_releases() {
+prune() {
   python -m ops.release.prune --env "$ENVIRONMENT"
+  python -m ops.backup.listing prune --env "$ENVIRONMENT"
 }
 
 # ---- what the phases are made of -------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ OPERATION="$(basename "$0" .sh)"
 readonly OPERATION
 
 # What the record says, as it becomes known.
-ACTION="" CALLER="" FROM="" LEFTOVER="" MANIFEST_SHA256="" LIVE_STATE_MACHINE="" LIVE_TRIGGER=""
+ACTION="" CALLER="" FROM="" BACKUP_ID="" LEFTOVER="" MANIFEST_SHA256="" LIVE_STATE_MACHINE="" LIVE_TRIGGER=""
 TOUCHED=no     # whether what is live may have changed
 RETURNED=no    # whether it was changed, and changed back
 RECORDED=no    # whether the record says how it ended
@@ -14,7 +14,7 @@ INTERRUPTED="" # the signal that ended it
 CHILD=""       # the command that a signal must reach first
 
 # From here on the operation has a folder of its own, and ends in order.
-# Arguments: action (deploy or rollback).
+# Arguments: action (deploy, rollback or restore).
 # Globals: ACTION, WORK, STARTED_AT, STARTED_MS, REASON_FILE (set)
 begin_operation() {
   ACTION="$1" STARTED_AT="$(date -u +%Y-%m-%dT%H:%M:%S.%3NZ)" STARTED_MS="$(now_ms)"
@@ -38,7 +38,7 @@ write_record() {
   python -m ops.release.deploys --env "$ENVIRONMENT" --action "$ACTION" --strategy "$STRATEGY" --who "$CALLER" \
     --started "$STARTED_AT" --from "$FROM" --to "$VERSION" --result "$1" --reason "$reason" \
     --seconds "$(operation_seconds)" --lock "$LOCK_TOKEN" --state-machine-version-arn "$LIVE_STATE_MACHINE" \
-    --trigger-version-arn "$LIVE_TRIGGER" --manifest-sha256 "$MANIFEST_SHA256" "${PHASE_TIMES[@]}"
+    --trigger-version-arn "$LIVE_TRIGGER" --manifest-sha256 "$MANIFEST_SHA256" --backup "$BACKUP_ID" "${PHASE_TIMES[@]}"
   [[ "$1" == running ]] || RECORDED=yes
 }
 

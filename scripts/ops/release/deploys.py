@@ -1,4 +1,4 @@
-"""The records of deploys and rollbacks: who changed what, when, from what, how it ended.
+"""The records of deploys, rollbacks and restores: who changed what, when, from what, how it ended.
 
 One JSON object each, deploys/<start>-<version>.json in the environment's artifact bucket. It is
 written when the lock is taken, with the result "running", and again at the end. Where there was no
@@ -19,7 +19,7 @@ RUNNING = "running"
 INTERRUPTED = "interrupted"
 SUCCEEDED = "succeeded"
 DEPLOY = "deploy"
-ACTIONS = (DEPLOY, "rollback")
+ACTIONS = (DEPLOY, "rollback", "restore")
 
 Record = dict[str, Any]
 
@@ -110,6 +110,7 @@ def main() -> int:
     parser.add_argument("--state-machine-version-arn", default="", help="live after the switch")
     parser.add_argument("--trigger-version-arn", default="", help="live after the switch")
     parser.add_argument("--manifest-sha256", default="")
+    parser.add_argument("--backup", default="", help="the one that was made, or restored")
     parser.add_argument("phases", nargs="*", type=_phase, metavar="PHASE=SECONDS")
     deploy = vars(parser.parse_args())
     names = ("state_machine_version_arn", "trigger_version_arn")

@@ -7,6 +7,9 @@ from botocore.exceptions import ClientError
 from ops.environment import LIVE, Environment
 from ops.release.pins import pins
 
+# What a version is that somebody has published by hand, without a release's name.
+NO_RELEASE = "no-release"
+
 
 @dataclass(frozen=True)
 class LiveRelease:
@@ -53,7 +56,7 @@ def describe(environment: Environment, version_arn: str) -> LiveRelease:
         f"{name.removeprefix(environment.prefix + '-')}:{version_number(arn)}"
         for name, arn in pins(machine["definition"]).functions.items()
     ]
-    return LiveRelease(machine["description"], version_arn, functions)
+    return LiveRelease(machine.get("description") or NO_RELEASE, version_arn, functions)
 
 
 def live_release(environment: Environment) -> LiveRelease | None:

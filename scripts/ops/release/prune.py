@@ -14,18 +14,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 
-from botocore.exceptions import ClientError
-
 from ops.build.manifest import MANIFEST
-from ops.aws import CALLS_AT_ONCE, list_keys
+from ops.aws import CALLS_AT_ONCE, delete_keys, list_keys
 from ops.environment import Environment, command
 from ops.release.deploys import SUCCEEDED, Record, before, history
 from ops.release.live import routes
 from ops.release.pins import Pins, pins
 from ops.release.rollback import state_machine_versions
+from ops.release.stacks import FUNCTION, stack_resources
 
 RELEASES = "releases/"
-DELETED_AT_ONCE = 1000  # the most that S3 takes
 LATEST = "$LATEST"
 
 
@@ -149,17 +147,6 @@ class Pruning:
             if "stateMachineVersionArn" in execution
         }
 
-    def _functions(self) -> list[str]:
-        pages = self._cloudformation.get_paginator("list_stack_resources").paginate(
-            StackName=self._environment.stack("application")
-        )
-        return [
-            resource["PhysicalResourceId"]
-            for page in pages
-            for resource in page["StackResourceSummaries"]
-            if resource["ResourceType"] == "AWS::Lambda::Function"
-        ]
-
     # ---- what goes -----------------------------------------------------------------------------
 
     def _remove_machine_versions(self, doomed: list[MachineVersion]) -> None:
@@ -179,7 +166,7 @@ class Pruning:
             if releases.stays(record["to"]) and record.get("live")
         }
         layers: set[str] = set()
-        for name in self._functions():
+        for name in stack_resources(self._environment, "application", FUNCTION):
             layers |= self._remove_versions_of(name, used, releases)
         self._remove_layer_versions(layers)
 
@@ -223,18 +210,9 @@ class Pruning:
                 continue
             keys = list(list_keys(self._s3, self._bucket, f"{RELEASES}{release}/"))
             # Its manifest first: without one it is no release, however far this comes.
-            self._delete(sorted(keys, key=lambda key: not key.endswith(f"/{MANIFEST}")))
+            manifest_first = sorted(keys, key=lambda key: not key.endswith(f"/{MANIFEST}"))
+            delete_keys(self._s3, self._bucket, manifest_first)
             self.removed.append(f"{RELEASES}{release}/, {len(keys)} objects")
-
-    def _delete(self, keys: Iterable[str]) -> None:
-        keys = list(keys)
-        for start in range(0, len(keys), DELETED_AT_ONCE):
-            objects = [{"Key": key} for key in keys[start : start + DELETED_AT_ONCE]]
-            answer = self._s3.delete_objects(
-                Bucket=self._bucket, Delete={"Objects": objects, "Quiet": True}
-            )
-            for error in answer.get("Errors", []):
-                raise ClientError({"Error": error}, "DeleteObjects")
 
 
 @command

@@ -1,4 +1,4 @@
-"""The parameters and tags that a release's configuration gives a stack's template."""
+"""Stacks: what is in one, and what parameters and tags a release's configuration gives it."""
 
 import argparse
 import json
@@ -8,7 +8,10 @@ from typing import Any
 
 import yaml
 
-from ops.environment import OperationError, command
+from ops.environment import Environment, OperationError, command
+
+FUNCTION = "AWS::Lambda::Function"
+LOG_GROUP = "AWS::Logs::LogGroup"
 
 
 class _TemplateLoader(yaml.SafeLoader):  # pylint: disable=too-many-ancestors
@@ -16,6 +19,17 @@ class _TemplateLoader(yaml.SafeLoader):  # pylint: disable=too-many-ancestors
 
 
 _TemplateLoader.add_multi_constructor("!", lambda loader, tag, node: None)
+
+
+def stack_resources(environment: Environment, stack: str, kind: str) -> list[str]:
+    """Return the names of a stack's resources of one type, also of those deleted by hand."""
+    pages = environment.client("cloudformation").get_paginator("list_stack_resources")
+    return [
+        resource["PhysicalResourceId"]
+        for page in pages.paginate(StackName=environment.stack(stack))
+        for resource in page["StackResourceSummaries"]
+        if resource["ResourceType"] == kind
+    ]
 
 
 def declared_parameters(template: Path) -> dict[str, Any]:

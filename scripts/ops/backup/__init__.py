@@ -1,0 +1,1 @@
+"""A backup of an environment, and the way back to it, whatever was deleted or changed since."""
