@@ -74,6 +74,12 @@ require_version_name() {
     usage_error "version '$1' must be 1 to 64 letters, digits, dots, hyphens or underscores"
 }
 
+# Arguments: backup id. It becomes a key prefix.
+require_backup_id() {
+  [[ "$1" =~ ^[0-9]{8}T[0-9]{9}Z-[A-Za-z0-9][A-Za-z0-9._-]{0,63}$ ]] ||
+    usage_error "backup '$1' is no id of a backup: make backups lists them"
+}
+
 require_tools() {
   [[ -x "$REPOSITORY/.venv/dev/bin/aws" ]] || die "the locked tools are not installed; run: make setup"
 }

@@ -2,7 +2,7 @@
 
 setup() {
   cd "$BATS_TEST_DIRNAME/../.." || exit 1
-  unset ENV VERSION TO FROM ROLE STRATEGY
+  unset ENV VERSION TO BACKUP STRATEGY FROM ROLE
 }
 
 # Arguments: words of the message, command...
@@ -27,19 +27,19 @@ bats_require_minimum_version 1.5.0
 }
 
 @test "an unknown argument is named" {
-  for script in approve build deploy package_glue package_lambda plan preflight promote rollback smoke_test upload_artifacts; do
+  for script in approve backup build deploy package_glue package_lambda plan preflight promote rollback smoke_test upload_artifacts; do
     refuses "unknown argument '--frob'" "scripts/$script.sh" --frob
   done
 }
 
 @test "an unknown environment is answered with the known ones" {
-  for script in approve deploy plan preflight rollback smoke_test upload_artifacts; do
+  for script in approve backup deploy plan preflight rollback smoke_test upload_artifacts; do
     refuses "choose one of: dev qa staging prod" "scripts/$script.sh" --env production
   done
 }
 
 @test "a missing environment is an error, not a default" {
-  for script in approve deploy plan preflight rollback smoke_test upload_artifacts; do
+  for script in approve backup deploy plan preflight rollback smoke_test upload_artifacts; do
     refuses "--env ''" "scripts/$script.sh"
   done
 }
@@ -71,6 +71,17 @@ bats_require_minimum_version 1.5.0
 @test "an unknown strategy is answered with the known ones" {
   refuses "choose one of: blue-green canary" scripts/deploy.sh --env dev --strategy all-at-once
   STRATEGY=rolling refuses "--strategy 'rolling' is not known" scripts/deploy.sh --env dev
+}
+
+@test "a release and a backup are two ways back" {
+  id=20260101T000000000Z-v1
+  refuses "give one of them" scripts/rollback.sh --env dev --to v1 --backup "$id"
+  TO=v1 BACKUP="$id" refuses "give one of them" scripts/rollback.sh --env dev
+}
+
+@test "a backup that would leave its folder is refused" {
+  refuses "backup '../../etc'" scripts/rollback.sh --env dev --backup ../../etc
+  refuses "backup 'v1'" scripts/rollback.sh --env dev --backup v1
 }
 
 @test "every make target is valid bash in a folder with spaces and parentheses" {

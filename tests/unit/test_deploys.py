@@ -9,8 +9,8 @@ def records(*lines):
     found = []
     for line in lines:
         *words, to = line.split()
-        action = "rollback" if "rollback" in words else "deploy"
-        result = "succeeded" if not set(words) - {"rollback"} else words[-1]
+        action = next((word for word in words if word in ("rollback", "restore")), "deploy")
+        result = "succeeded" if not set(words) - {"rollback", "restore"} else words[-1]
         found.append({"action": action, "result": result, "to": to})
     return found[::-1]
 
@@ -29,6 +29,9 @@ def records(*lines):
         ("v2", ["v1", "v2", "v3", "rollback v2"], "v1"),
         ("v1", ["v1", "v2", "v3", "rollback v2", "rollback v1"], None),
         ("v4", ["v1", "v2", "v3", "rollback v2", "v4"], "v2"),
+        # So does a restore, or it stays where it is.
+        ("v2", ["v1", "v2", "restore v2"], "v1"),
+        ("v1", ["v1", "v2", "restore v1"], None),
         # To a release of the past by a deploy: that goes on.
         ("v1", ["v1", "v2", "v1"], "v2"),
         # Killed after the switch, before the record.

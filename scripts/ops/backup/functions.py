@@ -249,8 +249,13 @@ class Functions:
                 FunctionName=name, Architectures=wanted["architectures"], **place.code(wanted)
             )
             self._wait(name, "function_updated_v2")
-        if found["settings"] != wanted["settings"]:
-            self._client.update_function_configuration(FunctionName=name, **place.settings(wanted))
+        changed = {
+            setting: value
+            for setting, value in place.settings(wanted).items()
+            if found["settings"].get(setting) != wanted["settings"][setting]
+        }
+        if changed:
+            self._client.update_function_configuration(FunctionName=name, **changed)
             self._wait(name, "function_updated_v2")
 
     def _restore_access(

@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass
 from datetime import datetime
 
+from ops.aws import or_none
 from ops.environment import LIVE, Environment, OperationError, command
 from ops.release.live import routes
 
@@ -58,10 +59,17 @@ def route_executions(
 
 
 def event_routes(environment: Environment) -> tuple[str, dict[str, float]]:
-    """Return the trigger's version, and the share that another one has of its events (0 to 1)."""
-    alias = environment.client("lambda").get_alias(
-        FunctionName=environment.function(TRIGGER), Name=LIVE
+    """Return the trigger's version, and the share that another one has of its events (0 to 1).
+
+    No version where there is no alias, which only a restore finds (ops.backup.restore).
+    """
+    alias = or_none(
+        environment.client("lambda").get_alias,
+        FunctionName=environment.function(TRIGGER),
+        Name=LIVE,
     )
+    if alias is None:
+        return "", {}
     weights = alias.get("RoutingConfig", {}).get("AdditionalVersionWeights") or {}
     return alias["FunctionVersion"], weights
 
@@ -71,9 +79,14 @@ def route_events(
 ) -> None:
     """Route events to a version of the trigger, all but the share of an `other`."""
     other = other or {}
-    if event_routes(environment) != (version, other):
+    found, function = event_routes(environment), environment.function(TRIGGER)
+    if not found[0]:
+        environment.client("lambda").create_alias(
+            FunctionName=function, Name=LIVE, FunctionVersion=version
+        )
+    elif found != (version, other):
         environment.client("lambda").update_alias(
-            FunctionName=environment.function(TRIGGER),
+            FunctionName=function,
             Name=LIVE,
             FunctionVersion=version,
             RoutingConfig={"AdditionalVersionWeights": other},
