@@ -64,7 +64,8 @@ def load_config(
 ) -> Config:
     """Merges and validates one environment's layers.
 
-    `overrides` are `dotted.key=YAML` strings, those of the variable SET unless given. Raises ConfigurationError with a line for every fault, not only the first.
+    `overrides` are `dotted.key=YAML` strings, those of the variable SET unless given. Raises
+    ConfigurationError with a line for every fault, not only the first.
     """
     known = known_environments(root)
     if environment not in known:

@@ -121,10 +121,7 @@ def main() -> int:
 
     warehouse = Warehouse(environment)
     dataset = environment.config["datasets"][DATASET]
-    these_days = f"CAST(\"time\" AS DATE) BETWEEN '{wanted[0]}' AND '{wanted[-1]}'"
-    in_warehouse = warehouse.fingerprint(LIVE_SCHEMA, dataset, these_days).rows
     total = warehouse.fingerprint(LIVE_SCHEMA, dataset)
-    (repeated_keys,) = warehouse.one(repeated_keys_sql(dataset))
 
     out = console()
     out.print("", account_table(deliveries), "", sep="\n")
@@ -132,6 +129,10 @@ def main() -> int:
         out.print("All of it was already loaded: nothing new.\n")
     lines = closing_lines(environment, total, os.path.relpath(next_file))
     out.print("\n".join(lines), soft_wrap=True)
+
+    these_days = f"CAST(\"time\" AS DATE) BETWEEN '{wanted[0]}' AND '{wanted[-1]}'"
+    in_warehouse = warehouse.fingerprint(LIVE_SCHEMA, dataset, these_days).rows
+    (repeated_keys,) = warehouse.one(repeated_keys_sql(dataset))
     faults = unaccounted(deliveries, in_warehouse, repeated_keys)
     for fault in faults:
         print(f"demo: unaccounted: {fault}", file=sys.stderr)
