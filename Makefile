@@ -42,7 +42,7 @@ else
   $(error TARGET=$(TARGET) is neither local nor aws)
 endif
 
-.PHONY: help setup lock demo up down reset build deploy plan drift backup backups rollback releases smoke promote approve preflight postcheck status feed query config test unit integration e2e lint format
+.PHONY: help setup lock demo up down reset build package-glue package-lambda deploy upload infra app plan drift backup backups rollback releases smoke promote approve preflight postcheck status feed query config test unit integration e2e lint format
 
 help: ## List the commands
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -68,8 +68,23 @@ reset: ## Wipe local AWS
 build: setup ## Build build/<version>/ and its manifest [VERSION=]
 	@scripts/build.sh
 
+package-glue: setup ## Package the Glue job for the next build
+	@scripts/build.sh --only glue
+
+package-lambda: setup ## Package the functions and their layer for the next build
+	@scripts/build.sh --only lambda
+
 deploy: setup $(UP) ## Deploy a release: ENV=dev|qa|staging|prod [VERSION=] [STRATEGY=blue-green|canary] [TARGET=aws]
 	@scripts/deploy.sh --env $(ENV)
+
+upload: setup $(UP) ## The first part of a deploy: the release into its bucket: ENV= [VERSION=]
+	@scripts/deploy.sh --env $(ENV) --part upload
+
+infra: setup $(UP) ## The second part of a deploy: the stacks: ENV= [VERSION=]
+	@scripts/deploy.sh --env $(ENV) --part infrastructure
+
+app: setup $(UP) ## The last part of a deploy: publish, test, switch: ENV= [VERSION=]
+	@scripts/deploy.sh --env $(ENV) --part application
 
 plan: setup $(UP) ## What a deploy would change, nothing is changed: ENV= [VERSION=]; the script exits 2 for changes
 	@scripts/plan.sh --env $(ENV)

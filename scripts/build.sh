@@ -9,11 +9,13 @@ source "$REPOSITORY/scripts/lib/packaging.sh"
 
 usage() {
   cat <<'USAGE'
-Usage: scripts/build.sh [--version NAME]
+Usage: scripts/build.sh [--version NAME | --only glue|lambda]
 
 Builds build/<version>/ and prints the version. Without --version (or the variable VERSION) the version is that of the
 sources: commit date, commit, and for a changed tree "-dirty-" and a hash of the changes, which only dev takes. Such a
 build is reused when it is there and matches its manifest; a version that you name yourself is always built anew.
+--only packages the Glue job or the functions for the next build of the same sources, so that the two can be done side by
+side; a build packages what it does not find.
 The same commit gives the same bytes, in any folder and under any umask, locale and time zone.
 USAGE
 }
@@ -29,6 +31,37 @@ copy_definitions() {
   done
 }
 
+# Arguments: glue or lambda.  Outputs: where its package waits for a build of the sources as they are.
+waiting_package() {
+  echo "$REPOSITORY/build/.packages/$(python -m ops.build.version)-$1"
+}
+
+# Arguments: glue or lambda.
+package_for_later() {
+  local target
+  target="$(waiting_package "$1")"
+  mkdir -p "$REPOSITORY/build/.packages"
+  partial="$(mktemp -d "$REPOSITORY/build/.packages/.partial.XXXXXX")"
+  trap 'rm -rf "$partial"' EXIT
+  "$REPOSITORY/scripts/package_$1.sh" --output "$partial"
+  rm -rf "$target"
+  mv "$partial" "$target"
+}
+
+# Takes the package that waits, so that no later build can, or makes it.
+# Arguments: glue or lambda, folder of the release.
+package() {
+  local waiting taken
+  waiting="$(waiting_package "$1")" taken="$2/.$1"
+  if [[ -d "$waiting" ]] && mv "$waiting" "$taken" 2>/dev/null; then
+    mv "$taken"/* "$2"
+    rmdir "$taken"
+    log "build: $1 was packaged before"
+  else
+    "$REPOSITORY/scripts/package_$1.sh" --output "$2"
+  fi
+}
+
 # Builds beside the target and moves it there whole, so that an interrupted build leaves none.
 # Arguments: version.
 build() {
@@ -38,9 +71,9 @@ build() {
   trap 'rm -rf "$partial"' EXIT
   chmod 755 "$partial"
 
-  "$REPOSITORY/scripts/package_glue.sh" --output "$partial" &
+  package glue "$partial" &
   glue=$!
-  "$REPOSITORY/scripts/package_lambda.sh" --output "$partial" &
+  package lambda "$partial" &
   lambdas=$!
   copy_definitions "$partial"
   wait_all "$glue" "$lambdas" || die "packaging failed; its output is above"
@@ -52,8 +85,14 @@ build() {
 }
 
 main() {
-  parse_options version "" "$@"
-  local version="${OPTION[version]:-${VERSION:-}}" started=$SECONDS
+  parse_options "version only" "" "$@"
+  local version="${OPTION[version]:-${VERSION:-}}" only="${OPTION[only]:-}" started=$SECONDS
+
+  if [[ -n "$only" ]]; then
+    [[ "$only" == glue || "$only" == lambda ]] || usage_error "--only '$only' is neither glue nor lambda"
+    package_for_later "$only"
+    return
+  fi
 
   if [[ -z "$version" ]]; then
     version="$(python -m ops.build.version)"

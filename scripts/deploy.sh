@@ -41,6 +41,10 @@ readonly PHASES=(
 
 readonly STRATEGIES=(blue-green canary)
 
+# A deploy can be run in three parts, one after another; here is the phase that each begins with. Every part first does
+# the upload, which does nothing where the release is in its bucket, and ends with the record.
+declare -rA PARTS=([check_target]=upload [data_stack]=infrastructure [publish]=application)
+
 # What to do when a phase fails; running deploy again repeats what is done without changing it.
 declare -rA REMEDIES=(
   [check_target]="choose credentials of the right account (AWS_PROFILE), or correct config/<env>/settings.yaml"
@@ -67,7 +71,8 @@ declare -rA REMEDIES=(
 usage() {
   cat <<'USAGE'
 Usage: scripts/deploy.sh --env ENV [--version VERSION] [--strategy blue-green|canary]
-                         [--builds FOLDER [--promoted-from ENV]] [--break-lock]
+                         [--part upload|infrastructure|application] [--builds FOLDER [--promoted-from ENV]]
+                         [--break-lock]
 
 Brings a release live in ENV. Without --version (or the variable VERSION) it is that of the sources, built first; a
 version that is not in build/ is fetched from the environment's artifact bucket. Every phase can be repeated: deploying
@@ -78,7 +83,8 @@ goes off or one of its executions fails.
 --builds is where releases lie, build/ unless promote.sh names another folder; --promoted-from says which environment it
 has fetched them from, whose checks this release must have passed.
 One deploy or rollback at a time: --break-lock (or BREAK_LOCK=1) takes the lock from whoever holds it.
-Progress goes to stderr; stdout gets one line, the ARN of the version that is live.
+--part does one of the three parts of a deploy, to be called in this order: only application changes what is live.
+Progress goes to stderr; stdout gets one line, the ARN of the version that is live; none after another part.
 USAGE
 }
 
@@ -167,8 +173,13 @@ shift_traffic() {
   fi
 }
 
+# Only what has been through the switch counts as a deploy: a rollback goes back to nothing else.
 record_deploy() {
-  write_record succeeded
+  if [[ "$TOUCHED" == yes ]]; then
+    write_record succeeded
+  else
+    write_record prepared
+  fi
 }
 
 prune() {
@@ -177,6 +188,17 @@ prune() {
 }
 
 # ---- what the phases are made of -------------------------------------------------------------------------------------
+
+# Arguments: part.  Outputs: its phases, one a line.
+phases_of() {
+  local phase part=""
+  for phase in "${PHASES[@]}"; do
+    part="${PARTS[$phase]:-$part}"
+    if [[ "$part" == upload || "$part" == "$1" || "$phase" == record_deploy ]]; then
+      echo "$phase"
+    fi
+  done
+}
 
 # Arguments: stack.
 release_stack() {
@@ -217,19 +239,27 @@ require_strategy() {
 }
 
 main() {
-  parse_options "env version strategy builds promoted-from" break-lock "$@"
-  ENVIRONMENT="${OPTION[env]:-${ENV:-}}" VERSION="${OPTION[version]:-${VERSION:-}}"
+  parse_options "env version strategy part builds promoted-from" break-lock "$@"
+  ENVIRONMENT="${OPTION[env]:-${ENV:-}}" VERSION="${OPTION[version]:-${VERSION:-}}" PART="${OPTION[part]:-}"
   BUILDS="${OPTION[builds]:-$BUILDS}" PROMOTED_FROM="${OPTION["promoted-from"]:-}"
-  BREAK_LOCK="${OPTION["break-lock"]:-${BREAK_LOCK:-}}"
+  STRATEGY="${OPTION[strategy]:-${STRATEGY:-}}" BREAK_LOCK="${OPTION["break-lock"]:-${BREAK_LOCK:-}}"
   require_environment "$ENVIRONMENT"
   [[ -z "$VERSION" ]] || require_version_name "$VERSION"
-  STRATEGY="${OPTION[strategy]:-${STRATEGY:-}}"
   [[ -z "$STRATEGY" ]] || require_strategy "$STRATEGY"
+  local phases=("${PHASES[@]}")
+  if [[ -n "$PART" ]]; then
+    [[ " ${PARTS[*]} " == *" $PART "* ]] || usage_error "--part '$PART' is none; choose one of: upload infrastructure application"
+    mapfile -t phases < <(phases_of "$PART")
+  fi
 
   begin_operation deploy
-  run_phases "${PHASES[@]}"
-  log "deploy: $VERSION is live in $ENVIRONMENT ($(operation_seconds) s)"
-  echo "$GREEN"
+  run_phases "${phases[@]}"
+  if [[ "$TOUCHED" == yes ]]; then
+    log "deploy: $VERSION is live in $ENVIRONMENT ($(operation_seconds) s)"
+    echo "$GREEN"
+  else
+    log "deploy: $PART of $VERSION done in $ENVIRONMENT ($(operation_seconds) s); live: ${FROM:-nothing}, as before"
+  fi
 }
 
 main "$@"

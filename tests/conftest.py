@@ -72,8 +72,12 @@ class LocalAws:
 
 
 def pytest_configure() -> None:
-    """Hide the caller's AWS settings and proxies: no test may reach anything but its own AWS."""
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
+    """Hide the caller's AWS settings and proxies: no test may reach anything but its own AWS.
+
+    What a build of the Jenkinsfile was given is for its deploys, not for those of the tests.
+    """
+    given = ("TARGET", "VERSION", "STRATEGY")
+    for name in [name for name in os.environ if name.startswith("AWS_") or name in given]:
         del os.environ[name]
     os.environ["NO_PROXY"] = "127.0.0.1"
 

@@ -6,7 +6,7 @@ OPERATION="$(basename "$0" .sh)"
 readonly OPERATION
 
 # What the record says, as it becomes known.
-ACTION="" CALLER="" FROM="" BACKUP_ID="" LEFTOVER="" MANIFEST_SHA256="" LIVE_STATE_MACHINE="" LIVE_TRIGGER=""
+ACTION="" PART="" CALLER="" FROM="" BACKUP_ID="" LEFTOVER="" MANIFEST_SHA256="" LIVE_STATE_MACHINE="" LIVE_TRIGGER=""
 TOUCHED=no     # whether what is live may have changed
 RETURNED=no    # whether it was changed, and changed back
 RECORDED=no    # whether the record says how it ended
@@ -31,11 +31,11 @@ operation_seconds() {
   as_seconds $(($(now_ms) - STARTED_MS))
 }
 
-# Arguments: result, starting with running, succeeded, unchanged, failed, returned or interrupted.
+# Arguments: result, starting with running, succeeded, prepared, unchanged, failed, returned or interrupted.
 write_record() {
   local reason=""
   [[ ! -s "$REASON_FILE" ]] || reason="$(<"$REASON_FILE")"
-  python -m ops.release.deploys --env "$ENVIRONMENT" --action "$ACTION" --strategy "$STRATEGY" --who "$CALLER" \
+  python -m ops.release.deploys --env "$ENVIRONMENT" --action "$ACTION" --part "$PART" --strategy "$STRATEGY" --who "$CALLER" \
     --started "$STARTED_AT" --from "$FROM" --to "$VERSION" --result "$1" --reason "$reason" \
     --seconds "$(operation_seconds)" --lock "$LOCK_TOKEN" --state-machine-version-arn "$LIVE_STATE_MACHINE" \
     --trigger-version-arn "$LIVE_TRIGGER" --manifest-sha256 "$MANIFEST_SHA256" --backup "$BACKUP_ID" "${PHASE_TIMES[@]}"

@@ -2,7 +2,7 @@
 
 setup() {
   cd "$BATS_TEST_DIRNAME/../.." || exit 1
-  unset ENV VERSION TO BACKUP STRATEGY FROM ROLE
+  unset ENV VERSION TO BACKUP TARGET STRATEGY FROM ROLE
 }
 
 # Arguments: words of the message, command...
@@ -57,6 +57,11 @@ bats_require_minimum_version 1.5.0
   refuses "--to 'production' is not an environment" scripts/promote.sh --from staging --to production
   refuses "--role is missing" scripts/approve.sh --env prod --version v1
   refuses "--version is missing" scripts/approve.sh --env prod --role data-owner
+}
+
+@test "a part that there is not is answered with those that there are" {
+  refuses "choose one of: upload infrastructure application" scripts/deploy.sh --env dev --part database
+  refuses "--only 'layer' is neither glue nor lambda" scripts/build.sh --only layer
 }
 
 @test "a version that would leave its folder is refused" {

@@ -25,6 +25,9 @@ def records(*lines):
         ("v2", ["v1", "v2", "returned v3"], "v1"),
         ("v2", ["v1", "v2", "unchanged v2"], "v1"),
         ("v2", ["v1", "v2", "failed v2"], "v1"),
+        # Parts of a deploy that do not switch.
+        ("v2", ["v1", "v2", "prepared v3", "prepared v3"], "v1"),
+        ("v2", ["v1", "prepared v2", "v2", "prepared v2"], "v1"),
         # A rollback goes back along the line, it does not put what it left behind into it.
         ("v2", ["v1", "v2", "v3", "rollback v2"], "v1"),
         ("v1", ["v1", "v2", "v3", "rollback v2", "rollback v1"], None),

@@ -3,7 +3,8 @@
 One JSON object each, deploys/<start>-<version>.json in the environment's artifact bucket. It is
 written when the lock is taken, with the result "running", and again at the end. Where there was no
 end, because the command was killed, "running" stays; it reads as "interrupted" once the lock is no
-longer held for it.
+longer held for it. Where only a part of a deploy was run, `part` says which; one that has come to
+its end without switching live has the result "prepared": nothing is gone back to because of it.
 """
 
 import argparse
@@ -98,12 +99,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m ops.release.deploys", description=__doc__)
     parser.add_argument("--env", dest="environment", required=True)
     parser.add_argument("--action", choices=ACTIONS, required=True)
+    parser.add_argument("--part", default="", help="the part of a deploy; empty: all of it")
     parser.add_argument("--strategy", default="", help="how the switch is made")
     parser.add_argument("--who", required=True, help="the caller's ARN")
     parser.add_argument("--started", required=True, help="UTC, as 2017-01-15T06:30:00.000Z")
     parser.add_argument("--from", default="", help="the release that was live")
     parser.add_argument("--to", required=True, help="the release that is to be live")
-    parser.add_argument("--result", required=True, help="running, succeeded, or where it failed")
+    parser.add_argument(
+        "--result", required=True, help="running, succeeded, prepared, or where it failed"
+    )
     parser.add_argument("--reason", default="", help="why it failed")
     parser.add_argument("--seconds", type=float, required=True)
     parser.add_argument("--lock", default="", help="the token of the lock that it holds")

@@ -23,7 +23,7 @@ def deploys_table(records: list[Record]) -> Table:
     for record in records[:SHOWN_DEPLOYS]:
         table.add_row(
             record["started"],
-            " ".join(filter(None, (record.get("action", "deploy"), record.get("strategy", "")))),
+            " ".join(filter(None, (record.get(key) for key in ("action", "part", "strategy")))),
             record["from"],
             record["to"],
             record["result"],
