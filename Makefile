@@ -9,7 +9,7 @@ MAKEFLAGS += --no-print-directory
 # Where to: `local` is AWS on this machine and safe anywhere; `aws` is the account that your own AWS_PROFILE reaches.
 ENV ?= dev
 TARGET ?= local
-export ENV VERSION TO BACKUP STRATEGY SET FROM ROLE FROM_PROFILE
+export ENV VERSION TO BACKUP STRATEGY SET FROM ROLE FROM_PROFILE MESSAGE
 
 # ---- where things are ------------------------------------------------------------------------------------------------
 export PATH := $(CURDIR)/.venv/dev/bin:$(CURDIR)/.venv/uv/bin:$(PATH)
@@ -42,7 +42,7 @@ else
   $(error TARGET=$(TARGET) is neither local nor aws)
 endif
 
-.PHONY: help setup lock demo up down reset build package-glue package-lambda deploy upload infra app plan drift backup backups rollback releases smoke promote approve preflight postcheck status feed query config test unit integration e2e lint format
+.PHONY: help setup lock demo up down reset build package-glue package-lambda deploy upload infra app plan drift backup backups rollback releases smoke promote approve preflight postcheck live notify status feed query config test unit integration e2e lint audit format
 
 help: ## List the commands
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -120,6 +120,12 @@ preflight: setup $(UP) ## The checks before a deploy: ENV= [VERSION=]
 postcheck: setup $(UP) ## The checks after a deploy, which a promotion asks for: ENV=
 	@python -m ops.release.postcheck --env $(ENV)
 
+live: setup $(UP) ## The name of the release that is live in ENV, nothing where none is
+	@python -m ops.release.live --env $(ENV)
+
+notify: setup $(UP) ## Tell those who get the alarms of ENV: ENV= MESSAGE=
+	@python -m ops.notify --env $(ENV)
+
 # ---- data ------------------------------------------------------------------------------------------------------------
 demo: override ENV := dev
 demo: deploy ## From a bare clone: deploy to dev and load seven days of real purchases
@@ -160,6 +166,9 @@ e2e: setup ## Deploy and prove rows in the warehouse
 
 lint: setup ## black, pylint, shellcheck, shfmt, cfn-lint, state machine and policy checks
 	@scripts/lint.sh
+
+audit: setup ## Known vulnerabilities of the locked packages (asks a public service)
+	@scripts/audit.sh
 
 format: setup ## Format Python and shell in place
 	@black --quiet .

@@ -27,7 +27,7 @@ bats_require_minimum_version 1.5.0
 }
 
 @test "an unknown argument is named" {
-  for script in approve backup build deploy package_glue package_lambda plan preflight promote rollback smoke_test upload_artifacts; do
+  for script in approve audit backup build deploy package_glue package_lambda plan preflight promote rollback smoke_test upload_artifacts; do
     refuses "unknown argument '--frob'" "scripts/$script.sh" --frob
   done
 }

@@ -1,10 +1,12 @@
 """What is live: where the state machine's alias routes executions."""
 
+import argparse
+import sys
 from dataclasses import dataclass
 
 from botocore.exceptions import ClientError
 
-from ops.environment import LIVE, Environment
+from ops.environment import LIVE, Environment, command
 from ops.release.pins import pins
 
 # What a version is that somebody has published by hand, without a release's name.
@@ -63,3 +65,18 @@ def live_release(environment: Environment) -> LiveRelease | None:
     """Return the live release, None where there is none yet."""
     versions = list(routes(environment))
     return describe(environment, versions[0]) if versions else None
+
+
+@command
+def main() -> int:
+    """Print the name of the release that is live; nothing where none is yet."""
+    parser = argparse.ArgumentParser(prog="python -m ops.release.live", description=__doc__)
+    parser.add_argument("--env", required=True)
+    live = live_release(Environment.load(parser.parse_args().env))
+    if live:
+        print(live.release)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
