@@ -42,7 +42,7 @@ else
   $(error TARGET=$(TARGET) is neither local nor aws)
 endif
 
-.PHONY: help setup lock demo up down reset build package-glue package-lambda deploy upload infra app plan drift backup backups rollback releases smoke promote approve preflight postcheck live notify status feed query config test unit integration e2e lint audit format
+.PHONY: help setup lock demo up down reset build package-glue package-lambda deploy upload infra app plan drift backup backups rollback releases smoke promote approve preflight postcheck live notify status feed query config test unit integration e2e pipeline-test lint audit format
 
 help: ## List the commands
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -163,6 +163,10 @@ e2e: setup ## Deploy and prove rows in the warehouse
 	@reports="$$(python -m ops.checks.evidence_of_tests begin $@)"
 	python -m pytest --junitxml="$$reports/pytest.xml" tests/e2e
 	python -m ops.checks.evidence_of_tests end $@
+
+pipeline-test: setup ## Run the Jenkinsfile against local AWS, and broken ones (needs groovy; docs/pipeline.md)
+	@scripts/setup_groovy.sh
+	python -m pytest -n 2 --dist loadfile tests/pipeline
 
 lint: setup ## black, pylint, shellcheck, shfmt, cfn-lint, state machine and policy checks
 	@scripts/lint.sh

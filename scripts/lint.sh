@@ -8,7 +8,8 @@ usage() {
   cat <<'USAGE'
 Usage: scripts/lint.sh
 
-black, pylint, shellcheck, shfmt, cfn-lint, state machine and policy checks over the files git knows.
+black, pylint, shellcheck, shfmt, cfn-lint, state machine and policy checks over the files git knows; the Jenkinsfile
+where groovy is installed (make pipeline-test checks it everywhere).
 Exit code 1 when any of them finds something.
 USAGE
 }
@@ -32,6 +33,13 @@ files() {
   git ls-files --cached --others --exclude-standard -- "$@"
 }
 
+# Debian's groovy finds no Java by itself unless it is Debian's default one.
+check_jenkinsfile() {
+  local java
+  java="$(readlink -f "$(command -v java)")"
+  JAVA_HOME="${java%/bin/java}" groovy -cp tests/pipeline/groovy tests/pipeline/groovy/check.groovy Makefile Jenkinsfile
+}
+
 main() {
   if [[ $# -gt 0 ]]; then
     usage
@@ -50,6 +58,11 @@ main() {
   run cfn-lint cfn-lint "${templates[@]}"
   run state-machine python -m ops.checks.asl_check
   run policies python -m ops.checks.iam_check
+  if command -v groovy >/dev/null; then
+    run jenkinsfile check_jenkinsfile
+  else
+    echo "lint: jenkinsfile    not checked: there is no groovy; make pipeline-test installs it" >&2
+  fi
 
   if [[ ${#FAILED[@]} -gt 0 ]]; then
     echo "lint: failed: ${FAILED[*]}" >&2

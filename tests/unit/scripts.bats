@@ -64,6 +64,12 @@ bats_require_minimum_version 1.5.0
   refuses "--only 'layer' is neither glue nor lambda" scripts/build.sh --only layer
 }
 
+@test "without groovy and without root it is named what to install" {
+  run --separate-stderr env PATH=/nowhere "$BASH" scripts/setup_groovy.sh
+  [ "$status" -eq 1 ]
+  [[ "$stderr" == *"groovy is not on the PATH; install it"* ]]
+}
+
 @test "a version that would leave its folder is refused" {
   refuses "version '../../etc'" scripts/build.sh --version ../../etc
   refuses "version '../../etc'" scripts/deploy.sh --env dev --version ../../etc

@@ -1,0 +1,4 @@
+/** A gate that was not opened. */
+class Rejected extends Exception {
+  Rejected(String message) { super(message) }
+}
