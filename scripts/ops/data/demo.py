@@ -4,7 +4,9 @@ import argparse
 import os
 import shlex
 import sys
+from datetime import date
 from pathlib import Path
+from typing import Any
 
 from rich.table import Table
 
@@ -91,6 +93,15 @@ def repeated_keys_sql(dataset: dict) -> str:
     return f"SELECT COUNT(*) FROM ({repeated}) AS repeated"
 
 
+def in_warehouse(
+    warehouse: Warehouse, dataset: dict[str, Any], wanted: list[date]
+) -> tuple[int, int]:
+    """Return how many rows of these days there are, and how many keys more than one row has."""
+    these_days = f"CAST(\"time\" AS DATE) BETWEEN '{wanted[0]}' AND '{wanted[-1]}'"
+    (repeated_keys,) = warehouse.one(repeated_keys_sql(dataset))
+    return warehouse.fingerprint(LIVE_SCHEMA, dataset, these_days).rows, repeated_keys
+
+
 def closing_lines(environment: Environment, total: Fingerprint, next_file: str) -> list[str]:
     """Return what there is now and where to look next; `next_file` is one more that can be fed."""
     return [
@@ -130,10 +141,7 @@ def main() -> int:
     lines = closing_lines(environment, total, os.path.relpath(next_file))
     out.print("\n".join(lines), soft_wrap=True)
 
-    these_days = f"CAST(\"time\" AS DATE) BETWEEN '{wanted[0]}' AND '{wanted[-1]}'"
-    in_warehouse = warehouse.fingerprint(LIVE_SCHEMA, dataset, these_days).rows
-    (repeated_keys,) = warehouse.one(repeated_keys_sql(dataset))
-    faults = unaccounted(deliveries, in_warehouse, repeated_keys)
+    faults = unaccounted(deliveries, *in_warehouse(warehouse, dataset, wanted))
     for fault in faults:
         print(f"demo: unaccounted: {fault}", file=sys.stderr)
     return 1 if faults else 0
