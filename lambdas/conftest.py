@@ -48,6 +48,7 @@ class Bucket:
             "key": key,
             "version_id": put["VersionId"],
             "content_id": put["ChecksumSHA256"],
+            "arrived_at": "2017-01-16T02:00:00Z",
             "size": len(body),
             "name": key.rsplit("/", 1)[-1],
             "copy_source": "not used here",

@@ -21,6 +21,7 @@ readonly PHASES=(
   check_target          # is this the account and region that the environment is configured for?
   verify_release        # build the release, or fetch it, and compare every artifact with the manifest
   check_gates           # does the environment take this release?
+  check_tables          # can the warehouse's tables take its datasets? Else nothing is changed
   artifacts_stack       # the bucket that releases live in
   take_lock             # one deploy or rollback at a time; from here on there is a record
   backup                # what is live, whole: the way back from here, also from damage
@@ -30,7 +31,7 @@ readonly PHASES=(
   application_stack     # roles, functions, job, state machine
   monitoring_stack      # alarms and their topic
   publish               # Glue checked, Lambda versions published, in parallel
-  prepare_warehouse     # schemas and tables
+  prepare_warehouse     # schemas, tables, new columns
   publish_state_machine # a version that pins all of the above: the release
   smoke_test            # that version, with data of its own
   shift_traffic         # canary: a part of the traffic, more step by step, watched; else nothing
@@ -50,6 +51,7 @@ declare -rA REMEDIES=(
   [check_target]="choose credentials of the right account (AWS_PROFILE), or correct config/<env>/settings.yaml"
   [verify_release]="run make build again; for a version of the past, check that it was uploaded"
   [check_gates]="do what is said above (make preflight shows all of it); config/<env>/settings.yaml has the gates"
+  [check_tables]="change the dataset's configuration as said above"
   [artifacts_stack]="correct what CloudFormation names above and deploy again"
   [take_lock]="wait for the command named above, or break its lock: BREAK_LOCK=1, or --break-lock"
   [backup]="nothing was changed yet: correct what is named above and deploy again"
@@ -92,6 +94,10 @@ USAGE
 
 check_gates() {
   python -m ops.release.gates --env "$ENVIRONMENT" --promoted-from "$PROMOTED_FROM" "$RELEASE_FOLDER"
+}
+
+check_tables() {
+  python -m ops.data.tables check --env "$ENVIRONMENT" --config "$RELEASE_CONFIG"
 }
 
 artifacts_stack() {
@@ -137,7 +143,7 @@ publish() {
 }
 
 prepare_warehouse() {
-  python -m ops.data.warehouse prepare --env "$ENVIRONMENT" --config "$RELEASE_CONFIG"
+  python -m ops.data.tables prepare --env "$ENVIRONMENT" --config "$RELEASE_CONFIG"
 }
 
 # Globals: GREEN, TRIGGER (set)

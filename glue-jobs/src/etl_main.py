@@ -3,8 +3,10 @@
 It reads a run's own copy of its source files, casts and checks each row, keeps the latest of each
 upsert key, and writes under the run's own prefix:
 
-    loaded/*.parquet     the dataset's columns, in the table's order
-    rejected/*.parquet   the dataset's columns as the file has them, source_file, row_text, reasons
+    loaded/*.parquet     the dataset's columns, in the table's order, and _source, the number of the
+                         row's file in the run's list
+    rejected/*.parquet   the dataset's columns as the file has them, source_file, source_block and
+                         source_row (where in the file, see read_rows), row_text, reasons
     manifest.json        the files that the warehouse copies
     report.json          the row account; written last, so a run with a report is a whole run
 """
@@ -31,7 +33,7 @@ from utils.account import Account
 from utils.dataset import Dataset, load_dataset
 from utils.errors import ConfigurationError, SourceFormatError
 from utils.session import configure
-from utils.source import check_sources, read_rows, reading
+from utils.source import absent_columns, check_sources, read_rows, reading
 from utils.storage import Storage
 
 ARGUMENTS = [
@@ -77,7 +79,8 @@ def run(spark: SparkSession, arguments: Mapping[str, str]) -> dict:
     storage.delete(output)  # what an earlier attempt at this run left
     sizes = check_sources(storage, arguments["source_prefix"], names, dataset)
     configure(spark, sizes)
-    rows = read_rows(spark, list(sizes), dataset)
+    absent = absent_columns(storage, list(sizes), dataset)
+    rows = read_rows(spark, list(sizes), dataset, absent)
     with reading(spark, list(sizes), dataset):
         account = write(transform(rows, dataset), dataset, output)
     manifest = copy_manifest(storage, output + "loaded/")
@@ -138,7 +141,9 @@ def write(judged: DataFrame, dataset: Dataset, output: str) -> Account:
         F.count_if("_superseded").alias("superseded"),
         F.count_if(~F.col("_superseded")).alias("loaded"),
     )
-    loaded = ranked.where(~F.col("_superseded")).select(dataset.column_names)
+    loaded = ranked.where(~F.col("_superseded")).select(
+        *dataset.column_names, F.col("_position.file").alias("_source")
+    )
     loaded.write.parquet(output + "loaded/")
     counts = seen.get | kept.get  # right only now: a query that failed answers zeros
     if broken := counts.pop("broken"):
@@ -155,6 +160,8 @@ def write_rejected(judged: DataFrame, uri: str) -> dict[str, int]:
     rejected = judged.where(~is_good()).select(
         "_raw.*",
         F.col("_source_file").alias("source_file"),
+        F.col("_position.block").alias("source_block"),
+        F.col("_position.row").alias("source_row"),
         F.col("_row_text").alias("row_text"),
         F.col("_reasons").alias("reasons"),
     )

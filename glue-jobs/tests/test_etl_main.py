@@ -1,6 +1,8 @@
 """The job as a plain process on local files: every row in is loaded, rejected or superseded."""
 
+import csv
 import gzip
+import io
 import json
 from pathlib import Path
 
@@ -158,6 +160,7 @@ def test_the_latest_row_of_each_key_is_loaded_with_the_tables_columns_and_types(
         ("quantity", "int"),
         ("store_id", "int"),
         ("time", "timestamp"),
+        ("_source", "int"),
     ]
     rows = loaded.selectExpr("product_id", "product_name", "brand", "CAST(time AS string)")
     assert sorted(map(tuple, rows.collect()), key=str) == [
@@ -176,6 +179,20 @@ def test_rejected_rows_say_what_the_file_said_and_every_reason(whole_run):
     assert rejected["Products_20170115.csv", "price_out_of_range"].price == "1e400"
     assert rejected["Products_20170115.csv", "malformed_row"].row_text == "3,too,short"
     assert rejected["Products_20170116.csv", "invalid_utf8"].brand == "Caf\ufffd"
+
+
+def test_a_rejected_row_has_its_place_in_its_file(whole_run):
+    places = {
+        (row.source_file, row.source_block, row.source_row): row
+        for row in whole_run.frame("rejected").collect()
+    }
+    for (name, block, number), row in places.items():
+        text = (whole_run.folder / "staging" / name).read_bytes().decode(errors="replace")
+        record = list(csv.reader(io.StringIO(text, newline="")))[1 + number]
+        assert block == 0
+        assert row.row_text or row.price == (record[6] or None)
+        assert row.row_text in (None, ",".join(record))
+    assert len({name for name, _, _ in places}) == 2
 
 
 def test_the_report_says_what_ran_and_is_written_as_returned(whole_run):
@@ -259,7 +276,27 @@ def test_a_second_dataset_needs_only_configuration(job):
     # THEN its own keys and rules apply
     assert counts(report) == {"rows_in": 3, "loaded": 1, "rejected": 1, "superseded": 1}
     assert report["rejected_by_reason"] == {"on_hand_above_maximum": 1}
-    assert [tuple(row) for row in job.frame("loaded").collect()] == [("a", 2)]
+    assert [tuple(row) for row in job.frame("loaded").collect()] == [("a", 2, 0)]
+
+
+def test_a_file_from_before_an_optional_column_goes_with_one_that_has_it(job):
+    # GIVEN a dataset with a new optional column
+    products = yaml.safe_load(PRODUCTS.read_text(encoding="utf-8"))
+    colour = {"source": "Colour", "name": "colour", "type": "varchar(9)", "optional": True}
+    products["columns"].insert(2, colour)
+    job.configure(products=products)
+    newer = HEADER.replace("Department", "Colour,Department")
+    # WHEN a run has files with and without it
+    report = job.run(
+        HEADER + line() + line(product_id="x"),
+        newer + line(product_id="2", product_name="Tea,green") + line(product_name="Tea,red"),
+    )
+    # THEN both are loaded, and of the same key the later file's row stays
+    assert counts(report) == {"rows_in": 4, "loaded": 2, "rejected": 1, "superseded": 1}
+    rows = {row.product_id: (row.colour, row["_source"]) for row in job.frame("loaded").collect()}
+    assert rows == {1: ("red", 1), 2: ("green", 1)}
+    (rejected,) = job.frame("rejected").collect()
+    assert (rejected.source_row, rejected.colour) == (1, None)
 
 
 # ---- files that fail whole -----------------------------------------------------------------------

@@ -27,7 +27,7 @@ RUNTIME = "runtime SET"
 MAX_VARCHAR_BYTES = 65535
 MAX_DECIMAL_DIGITS = 38
 # What the job writes beside a rejected row's own columns.
-RESERVED_NAMES = ("source_file", "row_text", "reasons")
+RESERVED_NAMES = ("source_file", "source_block", "source_row", "row_text", "reasons")
 
 KeyPath = tuple[str | int, ...]
 
@@ -67,6 +67,15 @@ def load_config(
     `overrides` are `dotted.key=YAML` strings, those of the variable SET unless given. Raises
     ConfigurationError with a line for every fault, not only the first.
     """
+    config = read_config(environment, overrides, root)
+    if faults := list(dict.fromkeys(_faults(config, environment, root))):
+        raise ConfigurationError("\n".join(faults))
+    return config
+
+
+def read_config(environment: str, overrides: Iterable[str] | None, root: Path) -> Config:
+    """Merges one environment's layers without validating them: those of another commit follow other
+    rules than today's."""
     known = known_environments(root)
     if environment not in known:
         raise ConfigurationError(
@@ -81,10 +90,7 @@ def load_config(
     ]:
         values = merge(values, layer)
         origins |= {path: origin for path, _ in leaves(layer)}
-    config = Config(values, {path: origins[path] for path, _ in leaves(values)})
-    if faults := list(dict.fromkeys(_faults(config, environment, root))):
-        raise ConfigurationError("\n".join(faults))
-    return config
+    return Config(values, {path: origins[path] for path, _ in leaves(values)})
 
 
 def _overrides(given: Iterable[str] | None) -> list[str]:
@@ -288,6 +294,8 @@ def _column_faults(columns: list[dict]) -> Iterator[tuple[KeyPath, str, Any]]:
         for key in ("source", "name"):
             if column[key] in [earlier[key] for earlier in columns[:index]]:
                 yield (*path, key), "a name that no earlier column has", column[key]
+        if column.get("required") and column.get("optional"):
+            yield (*path, "optional"), "false: a required column is in every file", True
         if column["name"] in RESERVED_NAMES:
             yield (*path, "name"), "a name other than the rejected rows' own", column["name"]
         kind, *sizes = re.findall(r"\w+", column["type"])

@@ -143,6 +143,23 @@ class Environment:
             )
         return identity["Arn"]
 
+    def dataset(self, name: str) -> dict[str, Any]:
+        """Return a dataset's configuration; raise OperationError with the names of all."""
+        datasets = self.config["datasets"]
+        if name not in datasets:
+            raise OperationError(f"no dataset {name!r}; configured are: {', '.join(datasets)}")
+        return datasets[name]
+
+    def has_warehouse(self) -> bool:
+        """Whether the environment's warehouse has been made."""
+        try:
+            self.client("redshift-serverless").get_namespace(namespaceName=self.prefix)
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ResourceNotFoundException":
+                raise
+            return False
+        return True
+
     def require_deployed(self) -> None:
         """Raise OperationError when the environment has no release that could take a file."""
         try:

@@ -12,6 +12,7 @@ from decimal import Decimal
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tests.integration.redshift_bucket import Bucket, make_bucket
 from tests.integration.redshift_warehouse import make_role
 
 COLUMNS = (
@@ -44,63 +45,9 @@ LOADED = (1, 'a"\n,', "1.50", 2, "2017-01-15 10:30:00.123456", "2017-01-15", Tru
 NOTHING = dict.fromkeys(ROW)
 
 
-class Bucket:
-    """A bucket and the role with which COPY and UNLOAD use it."""
-
-    def __init__(self, local_aws, name: str, role: str):
-        self.client = local_aws.session("dev").client("s3")
-        self.name, self.role = name, role
-
-    def put(self, key: str, content: bytes) -> str:
-        self.client.put_object(Bucket=self.name, Key=key, Body=content)
-        return f"s3://{self.name}/{key}"
-
-    def get(self, key: str) -> bytes:
-        return self.client.get_object(Bucket=self.name, Key=key)["Body"].read()
-
-    def keys(self, prefix: str) -> list[str]:
-        found = self.client.list_objects_v2(Bucket=self.name, Prefix=prefix).get("Contents", [])
-        return [one["Key"] for one in found]
-
-    def parquet(self, key: str, rows: list[dict], schema: pa.Schema = SCHEMA, **options) -> str:
-        sink = io.BytesIO()
-        pq.write_table(pa.Table.from_pylist(rows, schema=schema), sink, **options)
-        return self.put(key, sink.getvalue())
-
-    def manifest(self, key: str, *uris: str, **entry) -> str:
-        entries = []
-        for uri in uris:
-            size = len(self.get(uri.partition(f"{self.name}/")[2])) if "missing" not in uri else 1
-            entries.append({"url": uri, "mandatory": True, "meta": {"content_length": size}})
-            entries[-1].update(entry)
-        return self.put(key, json.dumps({"entries": entries}).encode())
-
-
 @pytest.fixture(scope="module")
 def bucket(local_aws, warehouse) -> Bucket:
-    """A bucket; the namespace's role may use its prefixes in/ and out/ only."""
-    name = f"copy-{uuid.uuid4().hex[:8]}"
-    arn = f"arn:aws:s3:::{name}"
-    role = make_role(
-        local_aws,
-        "dev",
-        {"Service": "redshift.amazonaws.com"},
-        [
-            {"Effect": "Allow", "Action": "s3:GetObject", "Resource": f"{arn}/in/*"},
-            {
-                "Effect": "Allow",
-                "Action": ["s3:PutObject", "s3:DeleteObject"],
-                "Resource": f"{arn}/out/*",
-            },
-            {"Effect": "Allow", "Action": "s3:ListBucket", "Resource": arn},
-        ],
-    )
-    made = Bucket(local_aws, name, role)
-    made.client.create_bucket(Bucket=name)
-    local_aws.session("dev").client("redshift-serverless").update_namespace(
-        namespaceName=warehouse.workgroup, iamRoles=[role], defaultIamRoleArn=role
-    )
-    return made
+    return make_bucket(local_aws, warehouse, SCHEMA)
 
 
 @pytest.fixture

@@ -106,12 +106,14 @@ class Pipeline:
             "bucket": self.bucket,
             "key": KEY,
             "version_id": version,
+            "arrived_at": "2017-01-16T02:00:03Z",
             "name": NAME,
             "copy_source": f"{self.bucket}/{quoted}?versionId={version}",
         }
 
-    def run(self, source: dict[str, Any]) -> dict[str, Any]:
+    def run(self, source: dict[str, Any], replay: bool = False) -> dict[str, Any]:
         """Runs a source to its end and returns the execution."""
+        places = {"archive_prefix": "data/archive/", "failed_prefix": "data/failed/"}
         started = self.states.start_execution(
             stateMachineArn=self.machine,
             name="run-1",
@@ -119,11 +121,7 @@ class Pipeline:
                 {
                     "run_id": "run-1",
                     "sources": [source],
-                    "target": {
-                        "schema": "public",
-                        "archive_prefix": "data/archive/",
-                        "failed_prefix": "data/failed/",
-                    },
+                    "target": {"schema": "public", **({} if replay else places)},
                 }
             ),
         )
@@ -212,11 +210,26 @@ def test_a_loaded_file_is_archived_as_it_was_staged(pipeline):
     output = json.loads(ended["output"])
     assert (output["rows_in"], output["loaded"], output["rejected"]) == (3, 1, 1)
     assert made.read(f"data/archive/{NAME}") == b"as staged"
+    archived = made.s3.head_object(Bucket=made.bucket, Key=f"data/archive/{NAME}")
+    assert archived["Metadata"] == {"arrived-at": "2017-01-16T02:00:03Z", "run-id": "run-1"}
     # The newer file has a run of its own: it stays.
     assert made.s3.head_object(Bucket=made.bucket, Key=KEY)["VersionId"] == newer
     notification = made.notification()
     assert (notification["status"], notification["loaded"]) == ("loaded", 1)
     assert notification["files"] == [f"data/archive/{NAME}"]
+
+
+@pytest.mark.parametrize("validate, status", [(ACCEPT, "SUCCEEDED"), (REFUSE, "FAILED")])
+def test_a_replayed_file_stays_where_it_is(pipeline, validate, status):
+    made = pipeline(validate)
+    source = made.put()
+
+    ended = made.run(source, replay=True)
+
+    assert ended["status"] == status
+    assert made.keys() == [KEY]
+    assert made.s3.head_object(Bucket=made.bucket, Key=KEY)["VersionId"] == source["version_id"]
+    assert made.notification()["status"] == {"SUCCEEDED": "loaded", "FAILED": "failed"}[status]
 
 
 def test_a_refused_file_is_set_aside_with_its_reason(pipeline):

@@ -223,6 +223,7 @@ COLUMN_FAULTS = {
     "{source: A, name: a, type: timestamp, min: 0}": "min: expected no limit: a timestamp is not",
     "{source: A, name: a, type: bigint, min: 2, max: 1}": "min: expected at most max, which is 1",
     "{source: A, name: a, type: bigint, requierd: true}": "requierd: expected one of source, name",
+    "{source: A, name: a, type: bigint, required: true, optional: true}": "optional: expected fal",
     "{source: A, name: a}": "type: expected bigint, integer, varchar(n), decimal(p,s) or timestamp",
 }
 

@@ -1,15 +1,12 @@
-"""Tables follow from the configuration; fingerprints from rows, whatever their order."""
+"""Statements and their results; fingerprints of rows, whatever their order."""
 
 import pytest
-from ops.environment import Environment, OperationError
+from ops.environment import Environment
 from ops.data.warehouse import (
     Warehouse,
     WarehouseError,
     fingerprint_of,
     fingerprint_sql,
-    grants,
-    prepare,
-    table_ddl,
 )
 
 DATASET = {
@@ -49,7 +46,7 @@ class DataApi:
         return {"Id": "2"}
 
     def describe_statement(self, Id):  # pylint: disable=invalid-name
-        has_rows = Id == "1" and bool(self.pages)
+        has_rows = Id == "2" or bool(self.pages)  # of a batch: whether any statement has rows
         return {"Status": self.status, "HasResultSet": has_rows, "Error": self.error}
 
     def get_statement_result(
@@ -63,17 +60,6 @@ class DataApi:
 def warehouse(monkeypatch, api):
     monkeypatch.setattr(Environment, "client", lambda self, service: api)
     return Warehouse(Environment("dev", CONFIG))
-
-
-def test_ddl_makes_each_table_in_each_schema_with_names_that_may_be_keywords():
-    statements = table_ddl(CONFIG)
-    assert statements[0] == (
-        'CREATE TABLE IF NOT EXISTS public."things" '
-        '("id" bigint NOT NULL, "time" timestamp, "label" varchar(9))'
-    )
-    assert statements[1].startswith('CREATE TABLE IF NOT EXISTS public."load_history" (')
-    assert statements[2] == "CREATE SCHEMA IF NOT EXISTS smoke"
-    assert len(statements) == 5
 
 
 def test_fingerprint_query_casts_what_is_no_text():
@@ -109,16 +95,8 @@ def test_failed_statement_raises_the_warehouses_own_words(monkeypatch):
         warehouse(monkeypatch, api).run("SELECT * FROM prodcuts")
 
 
-def test_loader_may_change_rows_and_nothing_else():
-    statements = grants(CONFIG, "IAMR:p-dev-load-warehouse")
-    assert 'GRANT USAGE ON SCHEMA smoke TO "IAMR:p-dev-load-warehouse"' in statements
-    assert len(statements) == 6
-    assert not any("ALL" in statement or "CREATE" in statement for statement in statements)
-
-
-def test_table_with_other_columns_is_refused_with_both_lists(monkeypatch):
-    found = [
-        [{"stringValue": s}, {"stringValue": "things"}, {"stringValue": "id"}] for s in ("public",)
-    ]
-    with pytest.raises(OperationError, match="public.things has the columns id; .*id, time, label"):
-        prepare(warehouse(monkeypatch, DataApi([found])), CONFIG)
+def test_a_transaction_asks_for_no_result(monkeypatch):
+    api = DataApi(status="FINISHED")
+    api.get_statement_result = None
+    warehouse(monkeypatch, api).run_all(["LOCK TABLE a", "SELECT 1"])
+    assert api.submitted == ["LOCK TABLE a", "SELECT 1"]

@@ -14,6 +14,7 @@ class Column:
     """A column of the file and of the table.
 
     `source` is its header, `name` its clean name, `type` its Redshift type; limits are inclusive.
+    A file may lack an `optional` column, which is then NULL in all its rows.
     """
 
     source: str
@@ -22,6 +23,7 @@ class Column:
     required: bool = False
     minimum: Decimal | None = None
     maximum: Decimal | None = None
+    optional: bool = False
 
     @property
     def kind(self) -> str:
@@ -53,8 +55,13 @@ class Dataset:
 
     @property
     def sources(self) -> list[str]:
-        """The headers that a file must have, in order."""
+        """The headers of a file that has every column, in order."""
         return [column.source for column in self.columns]
+
+    @property
+    def optional_sources(self) -> list[str]:
+        """The headers that a file may lack."""
+        return [column.source for column in self.columns if column.optional]
 
     @property
     def column_names(self) -> list[str]:
@@ -89,6 +96,7 @@ def _column(settings: Mapping[str, Any]) -> Column:
         name=settings["name"],
         type=settings["type"],
         required=settings.get("required", False),
+        optional=settings.get("optional", False),
         minimum=_limit(settings.get("min")),
         maximum=_limit(settings.get("max")),
     )

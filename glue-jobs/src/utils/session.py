@@ -8,6 +8,8 @@ from pyspark.sql import SparkSession
 # What one task sorts and writes; also about the size of a Parquet file.
 BYTES_PER_PARTITION = 64 * 1024 * 1024
 GZIP_RATIO = 8
+# More than any part of a file that a task reads.
+NO_SHARING = 128 * 1024 * 1024
 
 SETTINGS = {
     # The warehouse's timestamps are UTC, and no hour of UTC is missing or repeated.
@@ -31,6 +33,9 @@ def configure(spark: SparkSession, sizes: Mapping[str, int]) -> None:
     for name, value in SETTINGS.items():
         spark.conf.set(name, value)
     spark.conf.set("spark.sql.shuffle.partitions", str(shuffle_partitions(sizes)))
+    if len(sizes) > 1:
+        # A task never reads of two files, so that its count of rows is a row's place in its file.
+        spark.conf.set("spark.sql.files.openCostInBytes", str(NO_SHARING))
 
 
 def shuffle_partitions(sizes: Mapping[str, int]) -> int:

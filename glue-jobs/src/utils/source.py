@@ -1,11 +1,12 @@
 """Reading: a run's CSV files as one frame of strings, each row with where it came from."""
 
 import csv
+import functools
 import io
 import re
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
@@ -21,6 +22,8 @@ from utils.storage import Storage
 
 # Far more than a header needs.
 HEAD_BYTES = 64 * 1024
+# Of an id that Spark gives a row: the number of its task, then that of the row in its task.
+ROW_BITS = 33
 
 
 def check_sources(
@@ -51,6 +54,27 @@ def check_header(storage: Storage, uri: str, dataset: Dataset) -> None:
 
     Raises SourceFormatError, which names the file and the columns, or SourceReadError.
     """
+    if fault := _header_fault(read_header(storage, uri, dataset), dataset):
+        raise SourceFormatError(f"{_name(uri)}: {fault}")
+
+
+def absent_columns(
+    storage: Storage, uris: Sequence[str], dataset: Dataset
+) -> dict[str, tuple[str, ...]]:
+    """Returns uri -> the optional sources that a checked file lacks, of those that lack any."""
+    if not dataset.optional_sources:
+        return {}
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        headers = pool.map(lambda uri: read_header(storage, uri, dataset), uris)
+    absent = {
+        uri: tuple(source for source in dataset.optional_sources if source not in header)
+        for uri, header in zip(uris, headers)
+    }
+    return {uri: sources for uri, sources in absent.items() if sources}
+
+
+def read_header(storage: Storage, uri: str, dataset: Dataset) -> list[str]:
+    """Returns a file's first line, split; raises SourceFormatError or SourceReadError."""
     name = _name(uri)
     head = storage.read(uri, HEAD_BYTES)
     if name.endswith(".gz"):
@@ -64,12 +88,15 @@ def check_header(storage: Storage, uri: str, dataset: Dataset) -> None:
     header = next(csv.reader(text, delimiter=dataset.delimiter), [])
     if head.startswith((b"\xff\xfe", b"\xfe\xff")) or "\0" in "".join(header):
         raise SourceFormatError(f"{name}: is not UTF-8 text (UTF-16?); save it as UTF-8")
-    if fault := _header_fault(header, dataset):
-        raise SourceFormatError(f"{name}: {fault}")
+    return header
 
 
 def _header_fault(header: list[str], dataset: Dataset) -> str | None:
-    expected = dataset.sources
+    expected = [
+        source
+        for source in dataset.sources
+        if source in header or source not in dataset.optional_sources
+    ]
     if header == expected:
         return None
     if len(header) == 1 < len(expected):
@@ -93,16 +120,37 @@ def _header_fault(header: list[str], dataset: Dataset) -> str | None:
     return f"the header differs from dataset {dataset.name}: {'; '.join(differing)}"
 
 
-def read_rows(spark: SparkSession, uris: Sequence[str], dataset: Dataset) -> DataFrame:
+def read_rows(
+    spark: SparkSession,
+    uris: Sequence[str],
+    dataset: Dataset,
+    absent: Mapping[str, tuple[str, ...]] | None = None,
+) -> DataFrame:
     """Reads CSV files (RFC 4180, with headers, UTF-8, gzip by extension) as strings.
 
-    Out: a string column a source, under its header; `_row_text`, the text of a row with the wrong
-    number of values, else NULL; `_source_file`, the file's name; `_position`, a struct that orders
-    rows as the load has them: by file as listed, then by place in the file.
+    In: the files, and what `absent_columns` says of them. Out: a string column a source, under its
+    header, NULL where the file lacks it; `_row_text`, the text of a row with the wrong number of
+    values, else NULL; `_source_file`, the file's name; `_position`, a struct that orders rows as
+    the load has them: `file`, its number in the list; `block`, the byte where the part of the file
+    begins that was read with it; `row`, its number in that part. All count from 0.
     """
-    schema = StructType(
-        [StructField(name, StringType()) for name in (*dataset.sources, "_row_text")]
-    )
+    alike: dict[tuple[str, ...], list[str]] = {}  # files with the same columns
+    for uri in uris:
+        alike.setdefault((absent or {}).get(uri, ()), []).append(uri)
+    order = {_name(uri): number for number, uri in enumerate(uris)}
+    frames = [_read_alike(spark, group, dataset, lacks, order) for lacks, group in alike.items()]
+    return functools.reduce(DataFrame.unionByName, frames)
+
+
+def _read_alike(
+    spark: SparkSession,
+    uris: Sequence[str],
+    dataset: Dataset,
+    lacks: Sequence[str],
+    order: Mapping[str, int],
+) -> DataFrame:
+    present = [source for source in dataset.sources if source not in lacks]
+    schema = StructType([StructField(name, StringType()) for name in (*present, "_row_text")])
     rows = spark.read.csv(
         list(uris),
         schema=schema,
@@ -118,15 +166,17 @@ def read_rows(spark: SparkSession, uris: Sequence[str], dataset: Dataset) -> Dat
         columnNameOfCorruptRecord="_row_text",
     )
     file_name = _decoded(F.col("_metadata.file_name"))
-    file_order = F.create_map(
-        *[F.lit(value) for order, uri in enumerate(uris) for value in (_name(uri), order)]
-    )
+    file_order = F.create_map(*[F.lit(value) for item in order.items() for value in item])
     return rows.select(
-        *[F.col(f"`{name}`") for name in rows.columns],
+        *[
+            (F.lit(None).cast("string") if name in lacks else F.col(f"`{name}`")).alias(name)
+            for name in (*dataset.sources, "_row_text")
+        ],
         file_name.alias("_source_file"),
-        # Ids grow from row to row of a file, also where Spark reads it in several blocks.
         F.struct(
-            file_order[file_name].alias("file"), F.monotonically_increasing_id().alias("row")
+            file_order[file_name].alias("file"),
+            F.col("_metadata.file_block_start").alias("block"),
+            F.monotonically_increasing_id().bitwiseAND(2**ROW_BITS - 1).alias("row"),
         ).alias("_position"),
     )
 

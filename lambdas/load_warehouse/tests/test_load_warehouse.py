@@ -3,25 +3,34 @@
 import pytest
 from botocore.exceptions import ClientError
 from botocore.stub import Stubber
-from load_sql import identifier, literal, load_statements
+from load_sql import identifier, is_newer, literal, load_statements
 from load_warehouse import handler
 from pipeline_common import aws
+from pipeline_common.config import load_config
 from pipeline_common.errors import ConfigurationError, WarehouseError
 
 ROLE = "arn:aws:iam::111111111111:role/copy"
 DATASET = {
-    "columns": [{"name": name} for name in ("product_id", "price", "time")],
-    "upsert_keys": ["product_id", "time"],
-    "target": {"table": "products"},
+    "columns": [
+        {"name": "product_id", "type": "bigint"},
+        {"name": "price", "type": "decimal(12,4)"},
+        {"name": "time", "type": "timestamp"},
+    ],
+    "upsert_keys": ["product_id"],
+    "order_by": ["time"],
 }
 RUN = {
     "run_id": "run-1",
     "dataset": "products",
     "schema": "public",
+    "table": "products",
+    "replay": False,
     "run_date": "2017-01-15",
     "release": "1",
+    "job_name": "etl",
+    "job_run_id": "jr_1",
     "manifest_uri": "s3://data/data/runs/run-1/manifest.json",
-    "sources": [{"name": "a.csv"}],
+    "sources": [{"name": "a.csv", "run_date": "2017-01-15", "arrived_at": "2017-01-16T02:00:03Z"}],
     "rows_in": 10,
     "loaded": 7,
     "rejected": 2,
@@ -43,44 +52,94 @@ def copy_role(monkeypatch):
 
 
 def test_a_load_is_one_transaction_that_proves_its_count():
-    assert load_statements(RUN, DATASET, ROLE) == [
-        'LOCK TABLE "public"."products", "public".load_history',
-        'CREATE TEMP TABLE stage (LIKE "public"."products")',
+    lock, stage, copy, sources, files, incoming, proof, late, merge, *closing = load_statements(
+        RUN, DATASET, ROLE
+    )
+
+    assert lock == 'LOCK TABLE "public"."products", "public".load_history, "public".watermark'
+    assert stage == (
+        'CREATE TEMP TABLE stage ("product_id" bigint, "price" decimal(12,4), "time" timestamp, '
+        '"_source" integer)'
+    )
+    assert copy == (
         "COPY stage FROM 's3://data/data/runs/run-1/manifest.json' "
-        f"IAM_ROLE '{ROLE}' FORMAT AS PARQUET MANIFEST",
+        f"IAM_ROLE '{ROLE}' FORMAT AS PARQUET MANIFEST"
+    )
+    assert sources.startswith('CREATE TEMP TABLE sources ("_source" integer, "_source_file" ')
+    assert files == (
+        "INSERT INTO sources VALUES (0, 'a.csv', CAST('2017-01-15' AS DATE), "
+        "CAST('2017-01-16 02:00:03' AS TIMESTAMP))"
+    )
+    assert incoming.startswith(
+        'CREATE TEMP TABLE incoming AS SELECT stage."product_id", stage."price", stage."time", '
+        'sources."_run_date", sources."_arrived_at", sources."_source_file", CAST(\'run-1\' AS '
+    )
+    assert proof == (
         "SELECT CASE WHEN COUNT(*) = 7 THEN 0 ELSE CAST("
         "'the report says 7 loaded rows, COPY found ' || CAST(COUNT(*) AS VARCHAR(20)) "
-        "AS INTEGER) END FROM stage",
-        'MERGE INTO "public"."products" USING stage '
-        'ON "products"."product_id" = stage."product_id" AND "products"."time" = stage."time" '
-        'WHEN MATCHED THEN UPDATE SET "price" = stage."price" '
-        'WHEN NOT MATCHED THEN INSERT ("product_id", "price", "time") '
-        'VALUES (stage."product_id", stage."price", stage."time")',
-        "DELETE FROM \"public\".load_history WHERE run_id = 'run-1'",
-        'INSERT INTO "public".load_history (run_id, dataset, source_files, run_date, release, '
-        "rows_in, rows_loaded, rows_rejected, rows_superseded, loaded_at) VALUES ('run-1', "
-        "'products', '[\"a.csv\"]', CAST('2017-01-15' AS DATE), '1', 10, 7, 2, 1, GETDATE())",
+        "AS INTEGER) END FROM incoming"
+    )
+    assert late.startswith(
+        'DELETE FROM incoming USING "public"."products" '
+        'WHERE "products"."product_id" = incoming."product_id" AND ("products"."time" > incoming'
+    )
+    assert merge.startswith(
+        'MERGE INTO "public"."products" USING incoming '
+        'ON "products"."product_id" = incoming."product_id" '
+        'WHEN MATCHED THEN UPDATE SET "price" = incoming."price", "time" = incoming."time", '
+        '"_run_date" = incoming."_run_date", '
+    )
+    assert [statement.split(" ", 1)[0] for statement in closing] == [
+        "DELETE",
+        "INSERT",
+        "UPDATE",
+        "INSERT",
     ]
+    assert closing[0] == "DELETE FROM \"public\".load_history WHERE run_id = 'run-1'"
 
 
-def test_a_run_without_rows_writes_only_its_history():
+def test_a_run_without_rows_writes_its_history_and_moves_the_watermark():
     statements = load_statements({**RUN, "loaded": 0, "rejected": 9}, DATASET, ROLE)
 
-    assert [statement.split()[0] for statement in statements] == ["DELETE", "INSERT"]
+    verbs = [statement.split()[0] for statement in statements]
+    assert verbs == ["LOCK", "DELETE", "INSERT", "UPDATE", "INSERT"]
 
 
 def test_a_table_of_keys_only_can_be_merged():
-    keys_only = {**DATASET, "columns": [{"name": "product_id"}, {"name": "time"}]}
+    keys_only = {**DATASET, "columns": [{"name": "product_id", "type": "bigint"}], "order_by": []}
 
-    merge = load_statements(RUN, keys_only, ROLE)[4]
+    merge = load_statements(RUN, keys_only, ROLE)[8]
 
-    assert 'UPDATE SET "product_id" = stage."product_id", "time" = stage."time" WHEN' in merge
+    assert 'UPDATE SET "_run_date" = incoming."_run_date"' in merge
+
+
+def test_a_column_of_the_key_does_not_decide_what_is_newer():
+    in_key = {**DATASET, "upsert_keys": ["product_id", "time"]}
+
+    late = load_statements(RUN, in_key, ROLE)[7]
+
+    assert '"time" >' not in late and '"_run_date" >' in late
+
+
+def test_newer_is_decided_by_the_first_column_that_differs_and_null_is_the_least():
+    assert is_newer("a", "b", ["x", "y"]) == (
+        "(a.x > b.x OR (a.x IS NOT NULL AND b.x IS NULL) OR "
+        "((a.x = b.x OR (a.x IS NULL AND b.x IS NULL)) AND "
+        "(a.y > b.y OR (a.y IS NOT NULL AND b.y IS NULL))))"
+    )
+
+
+def test_a_replay_is_never_late():
+    line = load_statements({**RUN, "replay": True}, DATASET, ROLE)[-3]
+
+    assert "'jr_1', TRUE, FALSE, 10, 7, 2, 1, 7 - COUNT(*), GETDATE() FROM incoming" in line
 
 
 def test_a_file_name_cannot_leave_its_literal():
-    run = {**RUN, "sources": [{"name": "Größe', 1); DROP TABLE products; --\\.csv"}]}
+    name = "Größe', 1); DROP TABLE products; --\\.csv"
+    run = {**RUN, "sources": [{**RUN["sources"][0], "name": name}]}
 
-    insert = load_statements(run, DATASET, ROLE)[-1]
+    insert = load_statements(run, DATASET, ROLE)[-3]
 
     assert "'[\"Größe'', 1); DROP TABLE products; --' || CHR(92) || '' || CHR(92) || '.csv\"]'" in (
         insert
@@ -110,8 +169,7 @@ def event(bucket):
 
 
 def test_the_run_is_the_token_so_that_a_retry_submits_nothing(bucket, context, data_api):
-    names = ("product_id", "product_name", "price", "time")  # of the bucket's configuration
-    dataset = {**DATASET, "columns": [{"name": name} for name in names]}
+    products = load_config(bucket.config_uri)["datasets"]["products"]
     data_api.add_response(
         "batch_execute_statement",
         {"Id": "statement-1"},
@@ -120,7 +178,7 @@ def test_the_run_is_the_token_so_that_a_retry_submits_nothing(bucket, context, d
             "Database": "warehouse",
             "StatementName": "run-1",
             "ClientToken": "run-1",
-            "Sqls": load_statements(RUN, dataset, ROLE),
+            "Sqls": load_statements(RUN, products, ROLE),
         },
     )
 

@@ -8,6 +8,7 @@ Environment: STATE_MACHINE_ALIAS_ARN, the alias `live` of the state machine.
 
 import json
 import os
+from datetime import UTC
 from typing import Any
 from urllib.parse import quote
 
@@ -73,6 +74,7 @@ def _source(bucket: str, key: str, version_id: str) -> dict[str, Any] | None:
         "key": key,
         "version_id": version_id,
         "content_id": _content_id(head),
+        "arrived_at": f"{head['LastModified'].astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}",
         "size": head["ContentLength"],
         "name": key.rsplit("/", 1)[-1],
         "copy_source": f"{quote(f'{bucket}/{key}')}?versionId={quote(version_id)}",

@@ -61,11 +61,13 @@ def test_starts_the_exact_version_under_its_run_id(bucket, context, machine):
     name = run_id(KEY, source["content_id"])
     assert outcome == {"outcome": "started", "run_id": name}
     assert [execution.name for execution in machine] == [name]
+    head = bucket.s3.head_object(Bucket="data", Key=KEY, VersionId=source["version_id"])
     assert json.loads(machine[0].execution_input) == {
         "run_id": name,
         "sources": [
             {
                 **source,
+                "arrived_at": f"{head['LastModified']:%Y-%m-%dT%H:%M:%SZ}",
                 "size": 3,
                 "copy_source": f"data/{KEY}?versionId={source['version_id']}",
             }

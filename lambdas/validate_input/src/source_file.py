@@ -32,8 +32,8 @@ def match_dataset(key: str, name: str, datasets: Mapping[str, Dataset]) -> tuple
     A file in a folder named like a dataset is that dataset's; any other is told by the datasets'
     file patterns.
     """
-    folder = key.split("/")[-2] if "/" in key else ""
-    candidates = {folder: datasets[folder]} if folder in datasets else datasets
+    folders = [folder for folder in key.split("/")[:-1] if folder in datasets]
+    candidates = {folder: datasets[folder] for folder in folders[-1:]} or datasets
     patterns = {dataset: config["file_pattern"] for dataset, config in candidates.items()}
     matches = {
         dataset: match
@@ -102,7 +102,11 @@ def check_head(name: str, head: bytes, dataset: Dataset) -> None:
         ) from error
     _check_encoding(name, header)
 
-    expected = [column["source"] for column in dataset["columns"]]
+    expected = [
+        column["source"]
+        for column in dataset["columns"]
+        if column["source"] in header or not column.get("optional")
+    ]
     _check_delimiter(name, header, expected, delimiter)
     faults = header_faults(header, expected)
     if faults:

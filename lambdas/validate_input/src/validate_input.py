@@ -8,6 +8,8 @@ exact versions checked, so that nobody can change a file between the check and t
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from datetime import UTC
+from operator import itemgetter
 from typing import Any, TypeVar
 
 from botocore.exceptions import ClientError
@@ -34,10 +36,12 @@ def handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:
     """Returns the run: the execution's input with its dataset, date, places and staged sources.
 
     A run of several files is of one dataset; its run_date is the latest of theirs, while each file
-    is archived under its own. Raises InvalidSourceFile for a file that cannot be loaded,
-    ConfigurationError for a missing configuration.
+    is archived under its own. Its files are in the order of the load: by run date, then arrival.
+    A target without an archive_prefix is that of a replay, whose files stay where they are. Raises
+    InvalidSourceFile for a file that cannot be loaded, ConfigurationError for a missing
+    configuration.
     """
-    sources = event["sources"]
+    sources, target = event["sources"], event["target"]
     if not sources:
         raise InvalidSourceFile("The run has no source files: name at least one.")
     datasets = load_config(event["config_uri"])["datasets"]
@@ -45,15 +49,21 @@ def handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:
         _check_size(source)
     matches = [match_dataset(source["key"], source["name"], datasets) for source in sources]
     dataset = _one_dataset(sources, [name for name, _ in matches])
-    dates = [run_date for _, run_date in matches]
     bind(dataset=dataset)
+    sources = sorted(
+        (
+            {**source, "run_date": run_date, "arrived_at": _arrived_at(source)}
+            for source, (_, run_date) in zip(sources, matches)
+        ),
+        key=itemgetter("run_date", "arrived_at", "name"),
+    )
 
     run_id, bucket = event["run_id"], sources[0]["bucket"]
     staging = f"data/staging/{run_id}/"
     runs = f"s3://{bucket}/data/runs/{run_id}/"
     staged_names = safe_names(source["name"] for source in sources)
-    archive_names = unique_names(f"{date}/{s['name']}" for s, date in zip(sources, dates))
-    archive = f"{event['target']['archive_prefix']}{dataset}/"
+    archive_names = unique_names(f"{source['run_date']}/{source['name']}" for source in sources)
+    archive = f"{target['archive_prefix']}{dataset}/" if "archive_prefix" in target else None
 
     _each(lambda source: _check_content(source, datasets[dataset]), sources)
     _each(lambda pair: _copy(pair[0], staging + pair[1]), zip(sources, staged_names))
@@ -62,10 +72,12 @@ def handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:
     return {
         "run_id": run_id,
         "dataset": dataset,
-        "run_date": max(dates),
+        "run_date": sources[-1]["run_date"],
         "release": event["release"],
         "config_uri": event["config_uri"],
-        "schema": event["target"]["schema"],
+        "schema": target["schema"],
+        "table": target.get("table", datasets[dataset]["target"]["table"]),
+        "replay": archive is None,
         "source_prefix": f"s3://{bucket}/{staging}",
         "source_file_name": ",".join(staged_names),
         "output_prefix": runs,
@@ -76,11 +88,24 @@ def handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:
                 **source,
                 "safe_name": staged_name,
                 "staging_copy_source": f"{bucket}/{staging}{staged_name}",
-                "archive_key": archive + archive_name,
+                "archive_key": archive + archive_name if archive else source["key"],
             }
             for source, staged_name, archive_name in zip(sources, staged_names, archive_names)
         ],
     }
+
+
+def _arrived_at(source: Source) -> str:
+    """Returns when a file arrived: what the source says, or else S3."""
+    if "arrived_at" in source:
+        return source["arrived_at"]
+    try:
+        head = client("s3").head_object(
+            Bucket=source["bucket"], Key=source["key"], VersionId=source["version_id"]
+        )
+    except ClientError as error:
+        raise _gone(source, error) from error
+    return f"{head['LastModified'].astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _each(action: Callable[[T], None], items: Iterable[T]) -> None:

@@ -59,6 +59,8 @@ def test_a_good_file_becomes_a_run(bucket, context):
         "release": "1",
         "config_uri": bucket.config_uri,
         "schema": "public",
+        "table": "products",
+        "replay": False,
         "source_prefix": "s3://data/data/staging/run-1/",
         "source_file_name": NAME,
         "output_prefix": "s3://data/data/runs/run-1/",
@@ -67,6 +69,7 @@ def test_a_good_file_becomes_a_run(bucket, context):
         "sources": [
             {
                 **source,
+                "run_date": "2017-01-15",
                 "safe_name": NAME,
                 "staging_copy_source": f"data/data/staging/run-1/{NAME}",
                 "archive_key": f"data/archive/products/2017-01-15/{NAME}",
@@ -74,6 +77,60 @@ def test_a_good_file_becomes_a_run(bucket, context):
         ],
     }
     assert bucket.read(f"data/staging/run-1/{NAME}") == GOOD
+
+
+def test_a_replay_leaves_its_files_in_the_archive_in_the_order_of_their_rows(bucket, context):
+    # GIVEN two versions of a day's file and the file of the day before, in no order
+    key = f"data/archive/products/2017-01-15/{NAME}"
+    old, new = (
+        bucket.put(key, GOOD) | {"arrived_at": f"2017-01-{day}T02:00:00Z"} for day in (16, 18)
+    )
+    before = bucket.put("data/archive/products/2017-01-14/Products_20170114.csv", GOOD)
+    target = {"schema": "public", "table": "products__rebuild"}
+
+    run = handler(execution_input(bucket, new, old, before, target=target), context)
+
+    assert (run["replay"], run["table"], run["run_date"]) == (
+        True,
+        "products__rebuild",
+        "2017-01-15",
+    )
+    assert [source["version_id"] for source in run["sources"]] == [
+        source["version_id"] for source in (before, old, new)
+    ]
+    assert [source["archive_key"] for source in run["sources"]] == [before["key"], key, key]
+    assert run["source_file_name"] == f"Products_20170114.csv,{NAME},Products_20170115-2.csv"
+
+
+def test_a_source_without_its_arrival_arrived_when_s3_says_so(bucket, context):
+    source = bucket.put(f"data/in/{NAME}", GOOD)
+    del source["arrived_at"]
+    head = bucket.s3.head_object(Bucket="data", Key=f"data/in/{NAME}")
+
+    [staged] = validate(bucket, context, source)["sources"]
+
+    assert staged["arrived_at"] == f"{head['LastModified']:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def test_a_file_may_lack_an_optional_column_and_no_other(bucket, context):
+    config = json.loads(aws.read_s3(bucket.config_uri))
+    brand = {"source": "Brand", "name": "brand", "type": "varchar(9)", "optional": True}
+    config["datasets"]["products"]["columns"].insert(2, brand)
+    bucket.put_json(bucket.config_uri.removeprefix("s3://data/"), config)
+    with_it = GOOD.replace(b",Price ($)", b",Brand,Price ($)").replace(b",1.99", b",Alpine,1.99")
+
+    for body in (GOOD, with_it):
+        assert (
+            validate(bucket, context, bucket.put(f"data/in/{NAME}", body))["dataset"] == "products"
+        )
+    with pytest.raises(InvalidSourceFile, match="column 'Time' is missing"):
+        validate(bucket, context, bucket.put(f"data/in/{NAME}", GOOD.replace(b",Time", b"")))
+    with pytest.raises(InvalidSourceFile, match="in another order|is named"):
+        validate(
+            bucket,
+            context,
+            bucket.put(f"data/in/{NAME}", b"Brand," + with_it.replace(b"Brand,", b"")),
+        )
 
 
 @pytest.mark.parametrize(
@@ -247,12 +304,12 @@ def test_a_run_of_several_files(bucket, context):
 
     assert run["run_date"] == "2017-01-16"
     assert run["source_file_name"] == (
-        "Products_20170116.csv,Products_20170115.csv,Products_20170115-2.csv"
+        "Products_20170115.csv,Products_20170115-2.csv,Products_20170116.csv"
     )
     assert [source["archive_key"] for source in run["sources"]] == [
-        "data/archive/products/2017-01-16/Products_20170116.csv",
         "data/archive/products/2017-01-15/Products_20170115.csv",
         "data/archive/products/2017-01-15/Products_20170115-2.csv",
+        "data/archive/products/2017-01-16/Products_20170116.csv",
     ]
     assert bucket.read("data/staging/run-1/Products_20170115.csv") == GOOD + ROW
 

@@ -20,6 +20,7 @@ from pipeline_common.run_names import run_id as run_id_of
 from rich.console import Console
 
 from ops.environment import FAILED, INBOX, Environment, OperationError, command
+from ops.data.warehouse import LIVE_SCHEMA, Warehouse
 from ops.data.runs import RUNNING, SUCCEEDED, Account, State, describe, follow, read_account
 
 LOADED, ALREADY_LOADED, NOT_LOADED = "loaded", "already loaded", "failed"
@@ -164,6 +165,17 @@ def report(environment: Environment, file: Path, delivery: Delivery) -> int:
     return 0
 
 
+def lateness(environment: Environment, run_id: str) -> str:
+    """Return what the warehouse says of a run that came late, empty for one that did not."""
+    sql = f"SELECT is_late, rows_late FROM {LIVE_SCHEMA}.load_history WHERE run_id = '{run_id}'"
+    for is_late, rows in Warehouse(environment).run(sql).rows:
+        if rows:
+            return f"{rows} of the loaded rows are older than what the table has, which stays"
+        if is_late:
+            return "its day is before the watermark's; no row is older than what the table has"
+    return ""
+
+
 def check_file(environment: Environment, name: str, dataset: str) -> Path:
     """Return the path of a file that can be put; raise OperationError with what is wrong."""
     if not name:
@@ -211,7 +223,10 @@ def main() -> int:
     environment.require_deployed()
     with Progress(file.name) as progress:
         delivery = deliver(environment, file, progress.show, arguments.timeout)
-    return report(environment, file, delivery)
+    code = report(environment, file, delivery)
+    if delivery.outcome == LOADED and (late := lateness(environment, delivery.run_id)):
+        print(f"feed: {file.name} is late: {late}", file=sys.stderr)
+    return code
 
 
 if __name__ == "__main__":

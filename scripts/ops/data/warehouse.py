@@ -1,18 +1,11 @@
-"""The warehouse, reached through the Redshift Data API: its tables, its statements, its
-fingerprints.
-
-Tables follow from the datasets' configuration; every schema has the same ones, so that a smoke
-test loads what a real run loads, beside the real rows.
-"""
+"""The warehouse, reached through the Redshift Data API: its statements and its fingerprints."""
 
 import argparse
 import hashlib
-import json
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -22,23 +15,6 @@ from ops.environment import WAREHOUSE_DATABASE, Environment, OperationError, com
 LIVE_SCHEMA = "public"
 SMOKE_SCHEMA = "smoke"
 SCHEMAS = (LIVE_SCHEMA, SMOKE_SCHEMA)
-
-LOAD_HISTORY = "load_history"
-LOAD_HISTORY_COLUMNS = (
-    ("run_id", "varchar(64) NOT NULL"),
-    ("dataset", "varchar(64) NOT NULL"),
-    ("source_files", "varchar(65535) NOT NULL"),
-    ("run_date", "date NOT NULL"),
-    ("release", "varchar(64) NOT NULL"),
-    ("rows_in", "bigint NOT NULL"),
-    ("rows_loaded", "bigint NOT NULL"),
-    ("rows_rejected", "bigint NOT NULL"),
-    ("rows_superseded", "bigint NOT NULL"),
-    ("loaded_at", "timestamp NOT NULL"),
-)
-
-# How Redshift calls the user behind an IAM role.
-LOADER = "IAMR:{project}-{environment}-load-warehouse"
 
 NULL_TEXT = "~null~"
 HASH_HEX_DIGITS = 15  # the most that fit a signed 64-bit integer
@@ -87,7 +63,8 @@ class Warehouse:
 
     def run(self, sql: str) -> Result:
         """Run one statement; raise WarehouseError with the warehouse's own message."""
-        return self._finish(self._submit(self._client.execute_statement, Sql=sql))
+        statement = self._submit(self._client.execute_statement, Sql=sql)
+        return self._result(statement, self._finish(statement))
 
     def run_all(self, statements: Sequence[str]) -> None:
         """Run statements as one transaction: all of them or none."""
@@ -98,9 +75,14 @@ class Warehouse:
         (row,) = self.run(sql).rows
         return row
 
-    def fingerprint(self, schema: str, dataset: dict[str, Any], where: str = "TRUE") -> Fingerprint:
-        """Return the fingerprint of a dataset's table, or of the part that `where` selects."""
-        rows, content = self.one(fingerprint_sql(schema, dataset, where))
+    def fingerprint(
+        self, schema: str, dataset: dict[str, Any], where: str = "TRUE", table: str = ""
+    ) -> Fingerprint:
+        """Return the fingerprint of a dataset's table, or of the part that `where` selects.
+
+        `table` is another one with the dataset's columns.
+        """
+        rows, content = self.one(fingerprint_sql(schema, dataset, where, table))
         return Fingerprint(int(rows), int(content or 0))
 
     def _submit(self, call, **arguments) -> str:
@@ -111,13 +93,13 @@ class Warehouse:
                 raise WarehouseError(error.response["Error"]["Message"]) from error
             raise
 
-    def _finish(self, statement: str) -> Result:
+    def _finish(self, statement: str) -> dict[str, Any]:
         deadline = time.monotonic() + STATEMENT_TIMEOUT_SECONDS
         pause, longest = POLL_SECONDS
         while True:
             state = self._client.describe_statement(Id=statement)
             if state["Status"] == "FINISHED":
-                break
+                return state
             if state["Status"] in ("FAILED", "ABORTED"):
                 raise WarehouseError(state.get("Error") or f"statement {state['Status'].lower()}")
             if time.monotonic() > deadline:
@@ -127,6 +109,8 @@ class Warehouse:
                 )
             time.sleep(pause)
             pause = min(pause * 1.5, longest)
+
+    def _result(self, statement: str, state: dict[str, Any]) -> Result:
         if not state.get("HasResultSet"):
             return Result([], iter(()))
         page = self._client.get_statement_result(Id=statement)
@@ -166,74 +150,6 @@ def _value(field: dict[str, Any]) -> Any:
     return None if kind == "isNull" else value
 
 
-# ---- tables
-# --------------------------------------------------------------------------------------
-
-
-def table_ddl(config: dict[str, Any], schemas: Iterable[str] = SCHEMAS) -> list[str]:
-    """Return the statements that make every schema and table that is not there yet."""
-    statements = []
-    for schema in schemas:
-        if schema != LIVE_SCHEMA:
-            statements.append(f"CREATE SCHEMA IF NOT EXISTS {schema}")
-        for table, columns in tables(config).items():
-            body = ", ".join(f"{quote(name)} {definition}" for name, definition in columns)
-            statements.append(f"CREATE TABLE IF NOT EXISTS {schema}.{quote(table)} ({body})")
-    return statements
-
-
-def tables(config: dict[str, Any]) -> dict[str, tuple[tuple[str, str], ...]]:
-    """Return each table's columns as (name, SQL type)."""
-    return {
-        dataset["target"]["table"]: tuple(
-            (column["name"], column["type"] + (" NOT NULL" if column.get("required") else ""))
-            for column in dataset["columns"]
-        )
-        for dataset in config["datasets"].values()
-    } | {LOAD_HISTORY: LOAD_HISTORY_COLUMNS}
-
-
-def grants(config: dict[str, Any], user: str) -> list[str]:
-    """Return the statements that let a user load every table, and nothing else."""
-    statements = []
-    for schema in SCHEMAS:
-        statements.append(f"GRANT USAGE ON SCHEMA {schema} TO {quote(user)}")
-        statements += [
-            f"GRANT SELECT, INSERT, UPDATE, DELETE ON {schema}.{quote(table)} TO {quote(user)}"
-            for table in tables(config)
-        ]
-    return statements
-
-
-def prepare(warehouse: Warehouse, config: dict[str, Any]) -> None:
-    """Make what is missing; raise OperationError where a table differs from the configuration.
-
-    The loader's role is a database user of its own, which owns nothing.
-    """
-    user = LOADER.format(**config)
-    known = warehouse.run(f"SELECT usename FROM pg_user WHERE usename = '{user}'").rows
-    if not list(known):
-        warehouse.run(f"CREATE USER {quote(user)} PASSWORD DISABLE")
-    warehouse.run_all(table_ddl(config) + grants(config, user))
-    found: dict[tuple[str, str], list[str]] = {}
-    schemas = ", ".join(f"'{schema}'" for schema in SCHEMAS)
-    for schema, table, column in warehouse.run(
-        "SELECT table_schema, table_name, column_name FROM information_schema.columns "
-        f"WHERE table_schema IN ({schemas}) ORDER BY table_schema, table_name, ordinal_position"
-    ).rows:
-        found.setdefault((schema, table), []).append(column)
-    for schema in SCHEMAS:
-        for table, columns in tables(config).items():
-            expected = [name for name, _ in columns]
-            actual = found.get((schema, table), [])
-            if actual != expected:
-                raise OperationError(
-                    f"{schema}.{table} has the columns {', '.join(actual)}; "
-                    f"the configuration says {', '.join(expected)}. Change the table by hand "
-                    "(ALTER TABLE), or the dataset's columns back"
-                )
-
-
 def quote(identifier: str) -> str:
     """Return an SQL identifier that may be a keyword, such as time."""
     return '"' + identifier.replace('"', '""') + '"'
@@ -243,16 +159,18 @@ def quote(identifier: str) -> str:
 # --------------------------------------------------------------------------------
 
 
-def fingerprint_sql(schema: str, dataset: dict[str, Any], where: str = "TRUE") -> str:
-    """Return the query of a table's row count and content hash.
+def fingerprint_sql(
+    schema: str, dataset: dict[str, Any], where: str = "TRUE", table: str = ""
+) -> str:
+    """Return the query of a table's row count and content hash, over the dataset's columns.
 
     A row's hash is the first 60 bits of the MD5 of its values as text; the sum does not depend on
     the rows' order.
     """
     line = " || '|' || ".join(_as_text(column) for column in dataset["columns"])
     hashed = f"STRTOL(SUBSTRING(MD5({line}), 1, {HASH_HEX_DIGITS}), 16)"
-    table = f"{schema}.{quote(dataset['target']['table'])}"
-    return f"SELECT COUNT(*), SUM(CAST({hashed} AS DECIMAL(38,0))) FROM {table} WHERE {where}"
+    name = f"{schema}.{quote(table or dataset['target']['table'])}"
+    return f"SELECT COUNT(*), SUM(CAST({hashed} AS DECIMAL(38,0))) FROM {name} WHERE {where}"
 
 
 def _as_text(column: dict[str, Any]) -> str:
@@ -274,32 +192,18 @@ def fingerprint_of(rows: Iterable[Sequence[str | None]]) -> Fingerprint:
 
 @command
 def main() -> int:
-    """Prepare the tables, or print a table's fingerprint."""
+    """Print a table's fingerprint."""
     parser = argparse.ArgumentParser(prog="python -m ops.data.warehouse", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    prepare_command = commands.add_parser("prepare", help="make the schemas and tables")
-    prepare_command.add_argument("--config", type=Path, help="a release's merged configuration")
-    fingerprint_command = commands.add_parser("fingerprint", help="count and hash of a table")
-    fingerprint_command.add_argument("--dataset", default="products")
-    fingerprint_command.add_argument("--schema", choices=SCHEMAS, default=LIVE_SCHEMA)
-    for subcommand in commands.choices.values():
-        subcommand.add_argument("--env", required=True)
+    fingerprint = commands.add_parser("fingerprint", help="count and hash of a table")
+    fingerprint.add_argument("--env", required=True)
+    fingerprint.add_argument("--dataset", default="products")
+    fingerprint.add_argument("--schema", choices=SCHEMAS, default=LIVE_SCHEMA)
     arguments = parser.parse_args()
 
     environment = Environment.load(arguments.env)
-    warehouse = Warehouse(environment)
-    if arguments.command == "prepare":
-        config = environment.config
-        if arguments.config:
-            config = json.loads(arguments.config.read_text(encoding="utf-8"))
-        prepare(warehouse, config)
-        print(f"{', '.join(tables(config))} in {' and '.join(SCHEMAS)}", file=sys.stderr)
-    else:
-        dataset = environment.config["datasets"].get(arguments.dataset)
-        if dataset is None:
-            known = ", ".join(environment.config["datasets"])
-            raise OperationError(f"no dataset {arguments.dataset!r}; configured are: {known}")
-        print(warehouse.fingerprint(arguments.schema, dataset))
+    dataset = environment.dataset(arguments.dataset)
+    print(Warehouse(environment).fingerprint(arguments.schema, dataset))
     return 0
 
 
