@@ -8,8 +8,9 @@ usage() {
   cat <<'USAGE'
 Usage: scripts/lint.sh
 
-black, pylint, shellcheck, shfmt, cfn-lint, state machine and policy checks over the files git knows; the Jenkinsfile
+black, pylint, shellcheck, shfmt, cfn-lint, state machine, policy and table checks over the files git knows; the Jenkinsfile
 where groovy is installed (make pipeline-test checks it everywhere).
+BASE=<commit> is what the datasets' tables are held against; without it, where the branch left its upstream.
 Exit code 1 when any of them finds something.
 USAGE
 }
@@ -58,6 +59,7 @@ main() {
   run cfn-lint cfn-lint "${templates[@]}"
   run state-machine python -m ops.checks.asl_check
   run policies python -m ops.checks.iam_check
+  run tables python -m ops.checks.evolution_check
   if command -v groovy >/dev/null; then
     run jenkinsfile check_jenkinsfile
   else
