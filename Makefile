@@ -42,7 +42,7 @@ else
   $(error TARGET=$(TARGET) is neither local nor aws)
 endif
 
-.PHONY: help setup lock demo up down reset build package-glue package-lambda deploy upload infra app plan drift backup backups rollback releases smoke promote approve preflight postcheck live notify status feed query config test unit integration e2e pipeline-test lint audit format
+.PHONY: help setup lock demo up down reset build package-glue package-lambda deploy upload infra app plan drift backup backups rollback releases smoke promote approve preflight postcheck live notify status feed query config rejected test unit integration e2e pipeline-test lint audit format
 
 help: ## List the commands
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -136,6 +136,9 @@ feed: setup $(UP) ## Put a file in the inbox and follow it to its end: ENV= FILE
 
 query: setup $(UP) ## Rows from the warehouse as CSV: ENV= SQL="select ..."
 	@python -m ops.data.query --env $(ENV)
+
+rejected: setup $(UP) ## The rows of a file that were not loaded: line, reasons, text: ENV= FILE=
+	@python -m ops.data.rejected --env $(ENV)
 
 status: setup $(UP) ## What is live in ENV, its last runs and its alarms
 	@python -m ops.release.status --env $(ENV)
