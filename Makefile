@@ -42,7 +42,7 @@ else
   $(error TARGET=$(TARGET) is neither local nor aws)
 endif
 
-.PHONY: help setup lock demo up down reset build package-glue package-lambda deploy upload infra app plan drift backup backups rollback releases smoke promote approve preflight postcheck live notify status feed query config rejected test unit integration e2e pipeline-test lint audit format
+.PHONY: help setup lock demo up down reset build package-glue package-lambda deploy upload infra app plan drift backup backups rollback releases smoke promote approve preflight postcheck live notify status feed query config rejected replay backfill rebuild watermark test unit integration e2e pipeline-test lint audit format
 
 help: ## List the commands
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -139,6 +139,21 @@ query: setup $(UP) ## Rows from the warehouse as CSV: ENV= SQL="select ..."
 
 rejected: setup $(UP) ## The rows of a file that were not loaded: line, reasons, text: ENV= FILE=
 	@python -m ops.data.rejected --env $(ENV)
+
+replay: setup $(UP) ## Run archived files again; stopped, it goes on: ENV= [FROM=YYYY-MM-DD] [TO=] [DATASET=] [PARALLEL=]
+	@python -m ops.data.replay --env $(ENV)
+
+backfill: setup $(UP) ## Load a month from a folder, or again from the archive: ENV= MONTH=YYYY-MM [FOLDER=] [DATASET=]
+	@python -m ops.data.backfill --env $(ENV)
+
+rebuild: setup $(UP) ## Make a table anew from the archive and swap it in: ENV= [DATASET=] [ACCEPT=1]
+	@python -m ops.data.rebuild --env $(ENV)
+
+# SET means configuration everywhere else; here it is a day.
+watermark: export WATERMARK := $(SET)
+watermark: override SET :=
+watermark: setup $(UP) ## How far each dataset is loaded: ENV= [DATASET=] [SET=YYYY-MM-DD] [RESET=1]
+	@python -m ops.data.watermark --env $(ENV)
 
 status: setup $(UP) ## What is live in ENV, its last runs and its alarms
 	@python -m ops.release.status --env $(ENV)
