@@ -48,10 +48,16 @@ def test_a_rollback_that_failed_after_its_switch_counts(switched):
     assert switched("old", "m:1", back, record("new", "succeeded", "m:2", "t:2")) == back
 
 
-def test_an_interrupted_switch_counts_where_it_was_made(switched):
-    found = switched("new", "m:2", record("new", "interrupted"), OLD)
+@pytest.mark.parametrize("result", ["interrupted", "failed in switch_live", "running"])
+def test_an_interrupted_switch_counts_where_it_was_made(switched, result):
+    found = switched("new", "m:2", record("new", result), OLD)
     assert found["to"] == "new"
     assert found["live"] == {"state_machine_version_arn": "m:2", "trigger_version_arn": ""}
+
+
+@pytest.mark.parametrize("result", ["failed in smoke_test", "prepared"])
+def test_a_release_that_never_came_to_its_switch_is_not_live_by_right(switched, result):
+    assert switched("new", "m:2", record("new", result), OLD) == OLD
 
 
 def test_an_alias_moved_by_hand_does_not_change_what_counts(switched):

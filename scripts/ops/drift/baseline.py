@@ -14,9 +14,12 @@ from botocore.exceptions import ClientError
 from ops.build.manifest import MANIFEST, ManifestError, read, sha256
 from ops.drift.findings import Finding, missing
 from ops.environment import STACKS, Environment, OperationError
-from ops.release.deploys import SUCCEEDED, Record, history
+from ops.release.deploys import INTERRUPTED, RUNNING, Record, history
 from ops.release.live import live_release
 from ops.release.releases import fetch
+
+# The phases of deploy.sh that move what is live.
+SWITCHING = ("shift_traffic", "switch_live")
 
 
 @dataclass(frozen=True)
@@ -80,10 +83,9 @@ def switched(environment: Environment, records: list[Record]) -> Record:
     """
     live = live_release(environment)
     newest = records[0] if records else None
-    if newest and live and not newest["live"]["state_machine_version_arn"]:
-        if newest["to"] == live.release and newest["result"] != SUCCEEDED:
-            routed = {"state_machine_version_arn": live.version_arn, "trigger_version_arn": ""}
-            return newest | {"live": routed}
+    if newest and live and newest["to"] == live.release and _may_have_switched(newest):
+        routed = {"state_machine_version_arn": live.version_arn, "trigger_version_arn": ""}
+        return newest | {"live": routed}
     for record in records:
         if record["live"]["state_machine_version_arn"]:
             return record
@@ -91,6 +93,12 @@ def switched(environment: Environment, records: list[Record]) -> Record:
         f"no deploy to {environment.name} has made anything live: there is nothing to compare "
         f"with; run: make deploy ENV={environment.name}"
     )
+
+
+def _may_have_switched(record: Record) -> bool:
+    """Return whether a command ended while it switched, without a word on what is live since."""
+    ended = record["result"] in (RUNNING, INTERRUPTED) or record["result"].endswith(SWITCHING)
+    return ended and not record["live"]["state_machine_version_arn"]
 
 
 def _stacks(environment: Environment) -> Iterator[tuple[str, dict[str, Any]]]:
