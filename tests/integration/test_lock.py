@@ -81,6 +81,19 @@ def test_a_lock_whose_process_is_gone_is_taken_over(lock, s3):
     assert held(s3)["token"] == "next"
 
 
+def test_a_lock_whose_process_has_ended_unheard_is_taken_over(lock, s3):
+    # A process that nobody waits for keeps its number: as under a container's idle first process.
+    with subprocess.Popen(["true"]) as zombie:
+        os.waitid(os.P_PID, zombie.pid, os.WEXITED | os.WNOWAIT)
+        assert take(lock, "crashed", pid=str(zombie.pid)).returncode == 0
+
+        done = take(lock, "next")
+
+    assert done.returncode == 0, done.stderr
+    assert f"process {zombie.pid} is gone" in done.stderr
+    assert held(s3)["token"] == "next"
+
+
 def write(s3, **changes):
     s3.put_object(Bucket=BUCKET, Key=KEY, Body=json.dumps(held(s3) | changes).encode())
 

@@ -61,7 +61,7 @@ class Interruption:
         return "" if os.getppid() == self._parent else "the deploy that started it is gone"
 
     def _on_signal(self, number: int, _frame) -> None:
-        self._signal = signal.Signals(number).name
+        self._signal = self._signal or signal.Signals(number).name
         self._signalled.set()
 
 

@@ -14,6 +14,7 @@ import sys
 import time
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 
 from botocore.exceptions import ClientError
 
@@ -71,7 +72,16 @@ def _runs(pid: int) -> bool:
         return False
     except PermissionError:  # somebody else's
         return True
-    return True
+    return not _is_zombie(pid)
+
+
+def _is_zombie(pid: int) -> bool:
+    """Whether a process has ended and nobody has asked for its exit code, as in many containers."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+    except OSError:  # not on Linux, or reaped just now
+        return False
+    return stat.rpartition(")")[2].split()[0] == "Z"
 
 
 def _time(later: timedelta = timedelta()) -> str:
