@@ -22,6 +22,7 @@ readonly PHASES=(
   verify_release        # build the release, or fetch it, and compare every artifact with the manifest
   check_gates           # does the environment take this release?
   check_tables          # can the warehouse's tables take its datasets? Else nothing is changed
+  compare_with_live     # is it live, as deployed? Then there is nothing to do
   artifacts_stack       # the bucket that releases live in
   take_lock             # one deploy or rollback at a time; from here on there is a record
   backup                # what is live, whole: the way back from here, also from damage
@@ -52,6 +53,7 @@ declare -rA REMEDIES=(
   [verify_release]="run make build again; for a version of the past, check that it was uploaded"
   [check_gates]="do what is said above (make preflight shows all of it); config/<env>/settings.yaml has the gates"
   [check_tables]="change the dataset's configuration as said above"
+  [compare_with_live]="correct what is named above and deploy again"
   [artifacts_stack]="correct what CloudFormation names above and deploy again"
   [take_lock]="wait for the command named above, or break its lock: BREAK_LOCK=1, or --break-lock"
   [backup]="nothing was changed yet: correct what is named above and deploy again"
@@ -78,7 +80,7 @@ Usage: scripts/deploy.sh --env ENV [--version VERSION] [--strategy blue-green|ca
 
 Brings a release live in ENV. Without --version (or the variable VERSION) it is that of the sources, built first; a
 version that is not in build/ is fetched from the environment's artifact bucket. Every phase can be repeated: deploying
-again finishes what was interrupted, and changes nothing where all of it is done.
+again finishes what was interrupted, and ends at once where the release is live as it was deployed.
 --strategy (or the variable STRATEGY, or release.strategy in config/): blue-green switches all at once; canary gives the
 release a part of the traffic first, more step by step (release.canary in config/), and returns by itself when an alarm
 goes off or one of its executions fails.
@@ -100,6 +102,22 @@ check_tables() {
   python -m ops.data.tables check --env "$ENVIRONMENT" --config "$RELEASE_CONFIG"
 }
 
+# Ends the deploy where this very release was deployed last and nothing was changed by hand since.
+compare_with_live() {
+  if [[ -n "$PART" || -n "$LEFTOVER" || "$FROM" != "$VERSION" ]]; then
+    log "  there is something to do"
+    return
+  fi
+  if ! python -m ops.drift.since_deploy --env "$ENVIRONMENT" --version "$VERSION" --manifest-sha256 "$MANIFEST_SHA256"; then
+    return
+  fi
+  send_evidence
+  write_record unchanged
+  log "deploy: nothing to do: $VERSION is live in $ENVIRONMENT as it was deployed ($(operation_seconds) s)"
+  echo "$LIVE"
+  exit 0
+}
+
 artifacts_stack() {
   release_stack artifacts
 }
@@ -118,7 +136,7 @@ end_canary() {
 
 upload_release() {
   "$REPOSITORY/scripts/upload_artifacts.sh" --env "$ENVIRONMENT" --version "$VERSION" --builds "$BUILDS"
-  python -m ops.release.evidence --env "$ENVIRONMENT" --promoted-from "$PROMOTED_FROM" "$RELEASE_FOLDER"
+  send_evidence
 }
 
 data_stack() {
@@ -210,6 +228,11 @@ phases_of() {
 release_stack() {
   stack_request "$1" >"$WORK/$1.json"
   deploy_stack "$PREFIX-$1" "$(stack_template "$1")" "$WORK/$1.json"
+}
+
+# What speaks for the release: its tests here, its checks in the environment before.
+send_evidence() {
+  python -m ops.release.evidence --env "$ENVIRONMENT" --promoted-from "$PROMOTED_FROM" "$RELEASE_FOLDER"
 }
 
 # Glue has no versions: one job serves every release, each run being given its script and wheel.

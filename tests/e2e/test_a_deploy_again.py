@@ -40,15 +40,30 @@ def test_deploying_what_is_live_changes_nothing_and_is_recorded(project):
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == live == project.live_version()
     assert versions(project) == before
-    assert done.stderr.count(": no changes") == 4
-    assert "live already" in done.stderr
+    assert "deploy: nothing to do" in done.stderr
     record = deploys(project)[-1]
     assert len(deploys(project)) == recorded + 1
-    assert record["result"] == "succeeded"
+    assert record["result"] == "unchanged"
     assert record["from"] == record["to"]
     assert record["who"] == "arn:aws:iam::111111111111:user/admin"
     assert [phase["phase"] for phase in record["phases"]][0] == "check_target"
-    assert [phase["phase"] for phase in record["phases"]][-1] == "switch_live"
+    assert "switch_live" not in [phase["phase"] for phase in record["phases"]]
+
+
+def test_a_deploy_of_what_is_live_but_was_changed_by_hand_goes_all_the_way(project):
+    # GIVEN a function whose memory somebody has changed in the console
+    functions, name = project.client("lambda"), "retail-pipeline-dev-check-quality"
+    memory = functions.get_function_configuration(FunctionName=name)["MemorySize"]
+    functions.update_function_configuration(FunctionName=name, MemorySize=memory * 2)
+    try:
+        # WHEN the release that is live is deployed
+        done = project.make("deploy", "ENV=dev")
+
+        # THEN it says what was changed, and does not say that there is nothing to do
+        assert f"found {memory * 2}" in " ".join(done.stderr.split())
+        assert "nothing to do" not in done.stderr
+    finally:
+        functions.update_function_configuration(FunctionName=name, MemorySize=memory)
 
 
 def test_status_shows_the_live_release_and_its_deploy(project):

@@ -19,6 +19,7 @@ PREFIX = "deploys/"
 RUNNING = "running"
 INTERRUPTED = "interrupted"
 SUCCEEDED = "succeeded"
+UNCHANGED = "unchanged"  # a deploy that found nothing to do
 DEPLOY = "deploy"
 ACTIONS = (DEPLOY, "rollback", "restore")
 
@@ -106,7 +107,9 @@ def main() -> int:
     parser.add_argument("--from", default="", help="the release that was live")
     parser.add_argument("--to", required=True, help="the release that is to be live")
     parser.add_argument(
-        "--result", required=True, help="running, succeeded, prepared, or where it failed"
+        "--result",
+        required=True,
+        help="running, succeeded, prepared, unchanged, or where it failed",
     )
     parser.add_argument("--reason", default="", help="why it failed")
     parser.add_argument("--seconds", type=float, required=True)
