@@ -42,7 +42,7 @@ else
   $(error TARGET=$(TARGET) is neither local nor aws)
 endif
 
-.PHONY: help setup lock demo up down reset build package-glue package-lambda deploy upload infra app plan drift backup backups rollback releases smoke promote approve preflight postcheck live notify status feed query config rejected replay backfill rebuild watermark test unit integration e2e pipeline-test lint audit format
+.PHONY: help setup lock demo up down reset build package-glue package-lambda deploy upload infra app plan drift backup backups rollback releases smoke promote approve preflight postcheck live notify status feed query config rejected replay backfill rebuild watermark test unit oracle integration e2e pipeline-test lint audit format
 
 help: ## List the commands
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -162,7 +162,7 @@ config: setup ## The merged configuration of ENV and where each value comes from
 	@python -m ops.config show --env $(ENV)
 
 # ---- checks ----------------------------------------------------------------------------------------------------------
-test: setup unit integration e2e ## All tests
+test: setup unit oracle integration e2e ## All tests
 
 # Each layer leaves evidence for the release that the checkout makes, if all of it has passed: gates.tests asks for it.
 unit: setup ## Unit tests: seconds, no server
@@ -171,6 +171,10 @@ unit: setup ## Unit tests: seconds, no server
 	  --cov --cov-report=term-missing:skip-covered --cov-fail-under=90
 	bats --report-formatter junit --output "$$reports" tests/unit
 	python -m ops.checks.evidence_of_tests end $@
+
+oracle: setup ## Great Expectations judges the same rows by the same rules, and must agree
+	@scripts/setup.sh quality
+	.venv/quality/bin/python -m pytest -q tests/oracle
 
 integration: setup ## Each component against local AWS
 	@reports="$$(python -m ops.checks.evidence_of_tests begin $@)"

@@ -5,8 +5,8 @@ from setuptools import setup
 setup(
     name="retail_etl",
     version="1.0.0",
-    description="Transformations and utilities of the retail pipeline's Glue job",
+    description="Transformations, quality rules and utilities of the retail pipeline's Glue job",
     python_requires=">=3.11",
     package_dir={"": "src"},
-    packages=["transformations", "utils"],
+    packages=["quality", "transformations", "utils"],
 )

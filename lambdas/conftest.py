@@ -27,7 +27,12 @@ PRODUCTS = {
     "upsert_keys": ["product_id", "time"],
     "order_by": ["time"],
     "target": {"table": "products"},
-    "quality": {"min_loaded_rows": 1, "max_rejected_percent": 10},
+    "expectations": {
+        "expect_table_row_count_to_be_between": {
+            "type": "expect_table_row_count_to_be_between",
+            "kwargs": {"min_value": 1},
+        },
+    },
 }
 CONFIG = {"environment": "dev", "datasets": {"products": PRODUCTS}}
 

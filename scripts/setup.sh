@@ -5,15 +5,18 @@ set -euo pipefail
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 readonly ROOT
 readonly ENVIRONMENTS=(lambda glue localaws dev)
+# Large, and needed by one target each: installed by name only.
+readonly EXTRA_ENVIRONMENTS=(quality)
 
 usage() {
   cat <<'USAGE'
-Usage: scripts/setup.sh [--lock]
+Usage: scripts/setup.sh [--lock | quality]
 
 Makes .venv/{uv,lambda,glue,localaws,dev} from requirements/*.txt.
 Each environment carries a stamp of its lock file, so only what changed is installed.
 
-  --lock   resolve requirements/*.in anew into the hashed requirements/*.txt first
+  --lock    resolve requirements/*.in anew into the hashed requirements/*.txt first
+  quality   only .venv/quality, which the tests against Great Expectations need
 USAGE
 }
 
@@ -57,7 +60,7 @@ install_uv() {
 
 lock() {
   local name
-  for name in uv "${ENVIRONMENTS[@]}"; do
+  for name in uv "${ENVIRONMENTS[@]}" "${EXTRA_ENVIRONMENTS[@]}"; do
     # sagemaker-pyspark's outdated pins are overridden: see glue-overrides.txt.
     (cd "$ROOT/requirements" && "$ROOT/.venv/uv/bin/uv" pip compile --quiet --python-version 3.11 \
       --generate-hashes --no-emit-index-url --custom-compile-command "make lock" \
@@ -89,6 +92,11 @@ main() {
       return
       ;;
     "" | --lock) ;;
+    quality)
+      install_uv
+      install_environment quality
+      return
+      ;;
     *)
       usage >&2
       return 2

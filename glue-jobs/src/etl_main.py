@@ -8,7 +8,8 @@ upsert key, and writes under the run's own prefix:
     rejected/*.parquet   the dataset's columns as the file has them, source_file, source_block and
                          source_row (where in the file, see read_rows), row_text, reasons
     manifest.json        the files that the warehouse copies
-    report.json          the row account; written last, so a run with a report is a whole run
+    report.json          the row account and the verdict on each quality rule; written last, so a
+                         run with a report is a whole run
 """
 
 import json
@@ -17,6 +18,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime
 
 from awsglue.context import GlueContext
 from awsglue.job import Job
@@ -25,6 +27,9 @@ from pyspark import SparkContext
 from pyspark.sql import DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F
 
+from quality.counting import aggregates, count_repeated, is_unique_by_key, unexpected_name
+from quality.history import measured, read_recent_runs
+from quality.verdicts import Evidence, judge
 from transformations.casting import cast_columns
 from transformations.cleaning import clean_column_names
 from transformations.deduplication import mark_superseded
@@ -46,6 +51,7 @@ ARGUMENTS = [
     "source_file_name",  # one name, or several with commas between
     "source_prefix",
     "output_prefix",
+    "history_prefix",  # what accepted runs of the dataset looked like, a file a run
 ]
 
 log = logging.getLogger("etl")
@@ -82,15 +88,21 @@ def run(spark: SparkSession, arguments: Mapping[str, str]) -> dict:
     absent = absent_columns(storage, list(sizes), dataset)
     rows = read_rows(spark, list(sizes), dataset, absent)
     with reading(spark, list(sizes), dataset):
-        account = write(transform(rows, dataset), dataset, output)
+        account, counts = write(transform(rows, dataset), dataset, output)
     manifest = copy_manifest(storage, output + "loaded/")
     account.verify(count_rows(spark, manifest))
     storage.write_json(output + "manifest.json", manifest)
 
+    recent_runs = read_recent_runs(
+        storage, arguments["history_prefix"], dataset.rules, arguments["run_id"]
+    )
     report = {
         **{key: arguments[key] for key in ("run_id", "dataset", "run_date", "release")},
         "source_files": names,
         **asdict(account),
+        "rules": judge(dataset.rules, Evidence(dataset, account, counts, recent_runs)),
+        "measured": measured(dataset.rules, counts),
+        "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": round(time.monotonic() - started, 1),
     }
     storage.write_json(output + "report.json", report)
@@ -121,11 +133,12 @@ def transform(rows: DataFrame, dataset: Dataset) -> DataFrame:
     return add_reasons(typed, dataset.columns)
 
 
-def write(judged: DataFrame, dataset: Dataset, output: str) -> Account:
-    """Writes the loaded and the rejected rows and returns their account.
+def write(judged: DataFrame, dataset: Dataset, output: str) -> tuple[Account, dict[str, int]]:
+    """Writes the loaded and the rejected rows; returns their account and the rules' counts.
 
     Rows are counted by the pass that writes those to load. The rejected have other columns, so they
-    take a pass of their own, which is spared when there are none.
+    take a pass of their own, which is spared when there are none; so does a rule that asks for
+    unique values of other columns than the upsert keys.
     """
     seen, kept = Observation("seen"), Observation("kept")
     # Observing also keeps Spark from working out the reasons once more in every filter below.
@@ -140,19 +153,30 @@ def write(judged: DataFrame, dataset: Dataset, output: str) -> Account:
         kept,
         F.count_if("_superseded").alias("superseded"),
         F.count_if(~F.col("_superseded")).alias("loaded"),
+        *aggregates(dataset.rules, dataset),
     )
     loaded = ranked.where(~F.col("_superseded")).select(
         *dataset.column_names, F.col("_position.file").alias("_source")
     )
     loaded.write.parquet(output + "loaded/")
-    counts = seen.get | kept.get  # right only now: a query that failed answers zeros
-    if broken := counts.pop("broken"):
+    rows, counts = seen.get, kept.get  # right only now: a query that failed answers zeros
+    if broken := rows["broken"]:
         raise SourceFormatError(
             f"{broken}: a quoted value is opened and never closed, or line endings are mixed:"
             " one row holds several lines"
         )
-    by_reason = write_rejected(judged, output + "rejected/") if counts["rejected"] else {}
-    return Account(**counts, rejected_by_reason=by_reason)
+    for rule in dataset.rules:
+        if rule.is_unique and not is_unique_by_key(rule, dataset):
+            counts[unexpected_name(rule)] = count_repeated(good, rule)
+    by_reason = write_rejected(judged, output + "rejected/") if rows["rejected"] else {}
+    account = Account(
+        rows_in=rows["rows_in"],
+        loaded=counts["loaded"],
+        rejected=rows["rejected"],
+        superseded=counts["superseded"],
+        rejected_by_reason=by_reason,
+    )
+    return account, counts
 
 
 def write_rejected(judged: DataFrame, uri: str) -> dict[str, int]:

@@ -4,6 +4,7 @@ import csv
 import gzip
 import io
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import etl_main
@@ -16,7 +17,7 @@ from utils.errors import (
     SourceReadError,
 )
 
-PRODUCTS = Path(__file__).resolve().parents[2] / "config/common/datasets/products.yaml"
+CONFIG = Path(__file__).resolve().parents[2] / "config/common"
 HEADER = (
     "Product@ID,Product Name!,Department,Brand,Product Category,Package Size,Price ($),Quantity,"
     "Store ID,Time\n"
@@ -53,7 +54,14 @@ class LocalJob:
         self.output = folder / "runs/run-1"
         self.report = None
         (folder / "staging").mkdir()
-        self.configure(products=yaml.safe_load(PRODUCTS.read_text(encoding="utf-8")))
+        self.configure(products=self.products())
+
+    @staticmethod
+    def products(*expectations):
+        """The project's own dataset, with these rules and no others."""
+        text = (CONFIG / "datasets/products.yaml").read_text(encoding="utf-8")
+        rules = {f"rule-{number}": rule for number, rule in enumerate(expectations, start=1)}
+        return {**yaml.safe_load(text), "expectations": rules}
 
     def configure(self, **datasets):
         (self.folder / "config.json").write_text(json.dumps({"datasets": datasets}))
@@ -79,6 +87,7 @@ class LocalJob:
             "source_file_name": ",".join(names),
             "source_prefix": f"{root}/staging/",
             "output_prefix": f"{root}/runs/run-1/",
+            "history_prefix": f"{root}/history/products/",
         }
 
     def document(self, name):
@@ -199,13 +208,16 @@ def test_the_report_says_what_ran_and_is_written_as_returned(whole_run):
     report = whole_run.document("report.json")
     assert report == whole_run.report
     assert report["seconds"] > 0
-    del report["seconds"], report["rejected_by_reason"]
+    assert datetime.fromisoformat(report["finished_at"]).tzinfo is UTC
+    del report["seconds"], report["finished_at"], report["rejected_by_reason"]
     assert report == {
         "run_id": "run-1",
         "dataset": "products",
         "run_date": "20170115",
         "release": "20170116-0123456789ab",
         "source_files": ["Products_20170115.csv", "Products_20170116.csv"],
+        "rules": [],
+        "measured": {"rows": 9, "missing": {}},
         **counts(report),
     }
 
@@ -297,6 +309,105 @@ def test_a_file_from_before_an_optional_column_goes_with_one_that_has_it(job):
     assert rows == {1: ("red", 1), 2: ("green", 1)}
     (rejected,) = job.frame("rejected").collect()
     assert (rejected.source_row, rejected.colour) == (1, None)
+
+
+# ---- rules ---------------------------------------------------------------------------------------
+
+
+def expectation(name, /, **kwargs):
+    return {"type": f"expect_{name}", "kwargs": kwargs}
+
+
+def test_rules_speak_about_the_good_rows_before_deduplication(job):
+    # GIVEN two rows of one key, another row with the same name as one of them, and a bad row
+    job.configure(
+        products=job.products(
+            expectation("table_row_count_to_be_between", min_value=4),
+            expectation("compound_columns_to_be_unique", column_list=["product_id", "time"]),
+            expectation("column_values_to_be_unique", column="product_name"),
+            expectation("column_values_to_be_in_set", column="brand", value_set=["National"]),
+            expectation("rejected_row_percent_to_be_between", max_value=20),
+        )
+    )
+    # WHEN the file is run
+    report = job.run(
+        HEADER
+        + line()
+        + line(price="3.50")
+        + line(product_id="2", product_name="Coffee", brand="Other")
+        + line(product_id="3", price="")
+    )
+    # THEN the verdicts are about three good rows, of which one is superseded
+    assert counts(report) == {"rows_in": 4, "loaded": 2, "rejected": 1, "superseded": 1}
+    rows, key, name, brand, rejected = report["rules"]
+    assert (rows["success"], rows["result"]) == (False, {"observed_value": 3})
+    assert (key["success"], key["result"]["unexpected_count"]) == (False, 2)
+    assert (name["success"], name["result"]["unexpected_count"]) == (False, 2)
+    assert (brand["success"], brand["result"]["unexpected_count"]) == (False, 1)
+    assert (rejected["success"], rejected["observed"]) == (False, "25% (1 of 4 rows)")
+
+
+def test_repeated_keys_are_found_where_whole_row_distinct_finds_none(job):
+    # GIVEN a key that is there twice, with another price
+    job.configure(
+        products=job.products(
+            expectation("compound_columns_to_be_unique", column_list=["product_id", "time"])
+        )
+    )
+    content = HEADER + line() + line(price="3.50") + line(product_id="2")
+    # WHEN the usual check looks at whole rows
+    (job.folder / "naive.csv").write_text(content)
+    frame = job.spark.read.csv(f"file://{job.folder}/naive.csv", header=True)
+    # THEN it finds nothing wrong
+    assert frame.count() == frame.distinct().count()
+    # AND ours finds both rows
+    (rule,) = job.run(content)["rules"]
+    assert rule["success"] is False
+    assert rule["result"]["unexpected_count"] == 2
+
+
+def test_a_run_is_compared_with_the_runs_before_it(job):
+    # GIVEN rules that need two earlier runs
+    job.configure(
+        products=job.products(
+            expectation("table_row_count_to_be_near_recent_runs", runs=2, tolerance=0.5),
+            expectation(
+                "column_null_share_to_be_near_recent_runs", column="brand", runs=2, tolerance=0.1
+            ),
+        )
+    )
+    history = job.folder / "history/products"
+    history.mkdir(parents=True)
+
+    def remember(time, run_id, rows, missing):
+        document = {"rows": rows, "missing": {"brand": missing}}
+        (history / f"{time}-{run_id}.json").write_text(json.dumps(document))
+
+    content = HEADER + line() + line(product_id="2", brand="")
+    # WHEN one is known, judged twice, and one of this run's own earlier attempt
+    remember("20170101T000000", "run-a", 90, 0)
+    remember("20170101T000001", "run-a", 2, 1)
+    remember("20170102T000000", "run-1", 90, 0)
+    # THEN nothing is judged, and the report says so
+    report = job.run(content)
+    assert [rule["success"] for rule in report["rules"]] == [None, None]
+    assert "there are 1" in report["rules"][0]["expected"]
+    # AND WHEN enough are known, older ones beside them
+    remember("20170103T000000", "run-b", 4, 2)
+    remember("20160101T000000", "run-0", 900, 0)
+    # THEN the newest two are the measure
+    report = job.run(content)
+    assert [rule["success"] for rule in report["rules"]] == [True, True]
+    assert report["rules"][0]["result"] == {
+        "observed_value": 2,
+        "runs": 2,
+        "min_value": 1.5,
+        "max_value": 4.5,
+    }
+    assert report["measured"] == {"rows": 2, "missing": {"brand": 1}}
+    # AND a run unlike them breaks both
+    report = job.run(HEADER + line(brand=""))
+    assert [rule["success"] for rule in report["rules"]] == [False, False]
 
 
 # ---- files that fail whole -----------------------------------------------------------------------

@@ -2,13 +2,13 @@
 
 Later layers win: config/common, then config/<environment>, then what is set at run time: the
 variable SET, `key=value ...`, which every tool and the build see.
-Mappings are merged key by key; everything else, lists among them, is replaced whole.
+Mappings are merged key by key; everything else, lists among them, is replaced whole. A dataset's
+quality rules are a mapping by rule name, whatever the list in their file.
 """
 
 import argparse
 import json
 import os
-import re
 import shlex
 import sys
 from collections.abc import Iterable, Iterator
@@ -19,15 +19,12 @@ from typing import Any
 import yaml
 from jsonschema import Draft202012Validator
 
+from ops.datasets import dataset_faults
+from ops.expectations import SuiteError, read_suite, rule_faults, rule_schema
+
 CONFIG_ROOT = Path(__file__).resolve().parents[2] / "config"
 RUNTIME_VARIABLE = "SET"
 RUNTIME = "runtime SET"
-
-# Redshift's own limits.
-MAX_VARCHAR_BYTES = 65535
-MAX_DECIMAL_DIGITS = 38
-# What the job writes beside a rejected row's own columns.
-RESERVED_NAMES = ("source_file", "source_block", "source_row", "row_text", "reasons")
 
 KeyPath = tuple[str | int, ...]
 
@@ -170,12 +167,21 @@ def _folder_layers(root: Path, folder: str) -> Iterator[tuple[dict, str]]:
     for file in sorted(files, key=lambda file: (len(file.parts), file)):  # settings first
         origin = f"{root.name}/{file.relative_to(root)}"
         is_dataset = file.parent == root / folder / "datasets" and file.suffix == ".yaml"
-        if not is_dataset and file != root / folder / "settings.yaml":
+        is_suite = file.parent == root / folder / "expectations" and file.suffix == ".json"
+        if not is_dataset and not is_suite and file != root / folder / "settings.yaml":
             raise ConfigurationError(
-                f"{origin}: nothing reads this file; expected settings.yaml or datasets/<name>.yaml"
+                f"{origin}: nothing reads this file; expected settings.yaml, datasets/<name>.yaml"
+                " or expectations/<dataset>.json"
             )
         try:
-            values = _parse_yaml(file.read_text(encoding="utf-8"), origin)
+            text = file.read_text(encoding="utf-8")
+            if is_suite:
+                rules = read_suite(text, file.stem)
+                yield {"datasets": {file.stem: {"expectations": rules}}}, origin
+                continue
+            values = _parse_yaml(text, origin)
+        except SuiteError as error:
+            raise ConfigurationError(f"{origin}: {error}") from error
         except UnicodeDecodeError as error:
             raise ConfigurationError(f"{origin}: not UTF-8: {error}") from error
         values = {} if values is None else values
@@ -199,7 +205,11 @@ def _parse_override(override: str) -> dict:
 
 def _faults(config: Config, environment: str, root: Path) -> Iterator[str]:
     settings = {key: value for key, value in config.values.items() if key != "datasets"}
-    faults = list(_schema_faults(config, settings, (), root / "schemas/settings.schema.json"))
+    schemas = {
+        name: json.loads((root / f"schemas/{name}.schema.json").read_text(encoding="utf-8"))
+        for name in ("settings", "dataset", "expectations")
+    }
+    faults = list(_schema_faults(config, settings, (), schemas["settings"]))
     yield from faults
     if not faults:
         yield from _canary_faults(config, settings["release"]["canary"]["weights"])
@@ -213,11 +223,19 @@ def _faults(config: Config, environment: str, root: Path) -> Iterator[str]:
         return
     for name, dataset in datasets.items():
         path = ("datasets", name)
-        faults = list(_schema_faults(config, dataset, path, root / "schemas/dataset.schema.json"))
+        if isinstance(dataset, dict) and dataset.keys() == {"expectations"}:
+            expected = f"a dataset, datasets/{name}.yaml, that the rules are about"
+            yield _fault(config, path, expected, "only its rules")
+            continue
+        faults = list(_schema_faults(config, dataset, path, schemas["dataset"]))
         yield from faults
-        if not faults:  # the cross checks rely on what the schema guarantees
-            for key, expected, found in _dataset_faults(name, dataset):
-                yield _fault(config, (*path, *key), expected, _show(found))
+        if faults:  # the cross checks rely on what the schema guarantees, and rules on the columns
+            continue
+        faults = [
+            _fault(config, (*path, *key), expected, _show(found))
+            for key, expected, found in dataset_faults(name, dataset)
+        ]
+        yield from faults or _expectation_faults(config, dataset, schemas["expectations"])
 
 
 def _promotion_faults(
@@ -239,11 +257,35 @@ def _promotion_faults(
         yield _fault(config, ("gates", "promoted"), expected, "true")
 
 
-def _schema_faults(config: Config, values: Any, prefix: KeyPath, schema: Path) -> Iterator[str]:
-    validator = Draft202012Validator(json.loads(schema.read_text(encoding="utf-8")))
-    for error in validator.iter_errors(values):
+def _expectation_faults(config: Config, dataset: dict, schema: dict) -> Iterator[str]:
+    rules = dataset.get("expectations", {})
+    prefix = ("datasets", dataset["name"], "expectations")
+    faults = list(_schema_faults(config, rules, prefix, schema))
+    yield from faults
+    columns = {column["name"]: column["type"] for column in dataset["columns"]}
+    supported = schema["$defs"]["kwargs"]
+    for name, rule in {} if faults else rules.items():
+        path = (*prefix, name)
+        if rule["type"] not in supported:
+            expected = f"a supported type, one of {', '.join(supported)}"
+            yield _fault(config, (*path, "type"), expected, _show(rule["type"]))
+            continue
+        path = (*path, "kwargs")
+        faulty = list(
+            _schema_faults(config, rule["kwargs"], path, rule_schema(schema, rule["type"]))
+        )
+        yield from faulty
+        for key, expected, found in [] if faulty else rule_faults(rule, columns):
+            yield _fault(config, (*path, *key), expected, _show(found))
+
+
+def _schema_faults(config: Config, values: Any, prefix: KeyPath, schema: dict) -> Iterator[str]:
+    for error in Draft202012Validator(schema).iter_errors(values):
         path = (*prefix, *error.absolute_path)
-        known = error.schema.get("properties", {})
+        known = {
+            key: schema["$defs"][value["$ref"].rpartition("/")[2]] if "$ref" in value else value
+            for key, value in error.schema.get("properties", {}).items()
+        }
         if error.validator == "additionalProperties":
             for key in error.instance.keys() - known.keys():
                 expected = f"one of {', '.join(known) or 'no keys at all'}"
@@ -264,53 +306,6 @@ def _canary_faults(config: Config, weights: list[int]) -> Iterator[str]:
         if weight <= before:
             path = ("release", "canary", "weights", index)
             yield _fault(config, path, f"more than the step before, which is {before}", str(weight))
-
-
-def _dataset_faults(name: str, dataset: dict) -> Iterator[tuple[KeyPath, str, Any]]:
-    """Yields (path, expected, found) of what a schema cannot say about one dataset."""
-    if dataset["name"] != name:
-        yield ("name",), f"{name}, as its file is called", dataset["name"]
-    try:
-        pattern = re.compile(dataset["file_pattern"])
-    except re.error as error:
-        yield ("file_pattern",), f"a regular expression ({error})", dataset["file_pattern"]
-    else:
-        if "run_date" not in pattern.groupindex:
-            yield ("file_pattern",), "the group (?P<run_date>...)", dataset["file_pattern"]
-    yield from _column_faults(dataset["columns"])
-    names = [column["name"] for column in dataset["columns"]]
-    required = [column["name"] for column in dataset["columns"] if column.get("required")]
-    for key in ("upsert_keys", "order_by"):
-        for index, column in enumerate(dataset[key]):
-            if column not in names:
-                yield (key, index), f"one of the columns {', '.join(names)}", column
-            elif key == "upsert_keys" and column not in required:
-                yield (key, index), "a column with `required: true` (NULL matches no row)", column
-
-
-def _column_faults(columns: list[dict]) -> Iterator[tuple[KeyPath, str, Any]]:
-    for index, column in enumerate(columns):
-        path = ("columns", index)
-        for key in ("source", "name"):
-            if column[key] in [earlier[key] for earlier in columns[:index]]:
-                yield (*path, key), "a name that no earlier column has", column[key]
-        if column.get("required") and column.get("optional"):
-            yield (*path, "optional"), "false: a required column is in every file", True
-        if column["name"] in RESERVED_NAMES:
-            yield (*path, "name"), "a name other than the rejected rows' own", column["name"]
-        kind, *sizes = re.findall(r"\w+", column["type"])
-        if kind == "varchar" and not 1 <= int(sizes[0]) <= MAX_VARCHAR_BYTES:
-            yield (*path, "type"), f"varchar of 1 to {MAX_VARCHAR_BYTES} bytes", column["type"]
-        if kind == "decimal":
-            precision, scale = map(int, sizes)
-            if not scale <= precision or not 1 <= precision <= MAX_DECIMAL_DIGITS:
-                expected = f"decimal(p,s) with p from 1 to {MAX_DECIMAL_DIGITS}, s from 0 to p"
-                yield (*path, "type"), expected, column["type"]
-        for key in {"min", "max"} & column.keys():
-            if kind not in ("bigint", "integer", "decimal"):
-                yield (*path, key), f"no limit: a {kind} is not a number", column[key]
-        if column.get("min", 0) > column.get("max", column.get("min", 0)):
-            yield (*path, "min"), f"at most max, which is {column['max']}", column["min"]
 
 
 def _fault(config: Config, path: KeyPath, expected: str, found: str) -> str:

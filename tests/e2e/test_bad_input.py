@@ -137,7 +137,7 @@ FAILING = (
         body(111, *(bad_row(111, second, p6="abc") for second in range(20)), rows=0),
         111,
         "QualityBreach",
-        ("min_loaded_rows",),
+        ("expect_table_row_count_to_be_between",),
     ),
 )
 

@@ -42,6 +42,7 @@ def handler(event, context):
     return {
         **run, "dataset": "products", "run_date": "2017-01-15", "source_file_name": "a.csv",
         "source_prefix": "s3://b/in/", "output_prefix": "s3://b/out/",
+        "history_prefix": "s3://b/history/", "page_uri": "s3://b/out/report.html",
         "sources": [{
             **source,
             "staging_copy_source": f"{source['bucket']}/{staged}",
@@ -62,7 +63,8 @@ UNSTAGED = ACCEPT.replace("put_object", "head_bucket").replace(
 COUNT = """
 def handler(event, context):
     counts = {"rows_in": 3, "loaded": 1, "rejected": 1, "superseded": 1}
-    return {**counts, "rejected_by_reason": {"no price": 1}}
+    told = {"warnings": ["brand is odd"], "rules": []}
+    return {**counts, **told, "rejected_by_reason": {"no price": 1}}
 """
 LOAD = """
 import boto3

@@ -171,11 +171,6 @@ def test_the_environments_are_four_accounts():
             ' (NULL matches no row); found "brand"',
         ),
         (
-            "datasets.products.quality.min_loaded_rows=true",
-            "datasets.products.quality.min_loaded_rows: expected a number of rows, 0 or more;"
-            " found true",
-        ),
-        (
             "datasets.products.name=goods",
             'datasets.products.name: expected products, as its file is called; found "goods"',
         ),
@@ -335,14 +330,14 @@ def test_a_file_that_nothing_reads_is_refused(root, name):
 
 
 def test_at_least_one_dataset_is_needed(root):
-    shutil.rmtree(root / "common/datasets")
-    shutil.rmtree(root / "dev/datasets")
+    for folder in ("common/datasets", "common/expectations", "dev/expectations"):
+        shutil.rmtree(root / folder)
     assert "expected at least one <name>.yaml" in faults(root)[0]
 
 
 def test_an_empty_file_adds_nothing(root):
     append(root, "qa/datasets/products.yaml", "# nothing differs here\n")
-    assert load_config("qa", root=root).get("datasets.products.quality.max_rejected_percent") == 5
+    assert load_config("qa", root=root).get("datasets.products.name") == "products"
 
 
 # ---- command line --------------------------------------------------------------------------------

@@ -29,7 +29,8 @@ def test_account_counts_the_files_rows():
 def test_rejected_rows_stay_below_every_environments_limit():
     account = synthetic_file(DATASET, "0123456789ab").account
     percent = 100 * account.rejected / account.rows_in
-    assert percent < DATASET["quality"]["max_rejected_percent"]
+    rule = DATASET["expectations"]["expect_rejected_row_percent_to_be_between"]
+    assert percent < rule["kwargs"]["max_value"]
 
 
 def test_of_repeated_rows_the_last_is_expected():

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from quality.rules import Rule, load_rules
 from utils.errors import ConfigurationError
 
 
@@ -43,7 +44,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Columns in the order of the file and of the table, keys, and how the file is written."""
+    """Columns in the order of the file and of the table, keys, quality rules, how the file is written."""
 
     name: str
     columns: tuple[Column, ...]
@@ -52,6 +53,7 @@ class Dataset:
     delimiter: str
     encoding: str
     multi_line: bool
+    rules: tuple[Rule, ...] = ()
 
     @property
     def sources(self) -> list[str]:
@@ -87,6 +89,7 @@ def load_dataset(config: Mapping[str, Any], name: str) -> Dataset:
         delimiter=settings["format"]["delimiter"],
         encoding=settings["format"]["encoding"],
         multi_line=settings["format"]["multi_line"],
+        rules=load_rules(settings.get("expectations", {})),
     )
 
 

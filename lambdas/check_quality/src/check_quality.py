@@ -1,20 +1,21 @@
-"""Decides from the job's report whether a run's rows may be loaded, and publishes their counts as
-metrics.
+"""Decides from the job's report whether a run's rows may be loaded; publishes their counts as
+metrics and the report as a page.
 
 Nothing is published before it is checked: the rows lie under the run's own prefix until this
-function lets them pass.
+function lets them pass. What passed is what later runs are compared with.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from botocore.exceptions import ClientError
-from pipeline_common.aws import error_code, read_s3
+from pipeline_common.aws import client, error_code, read_s3, split_s3_uri
 from pipeline_common.config import dataset_config, load_config
 from pipeline_common.errors import QualityBreach, RowAccountMismatch
 from pipeline_common.log import bind, logged, logger
 from pipeline_common.metrics import emit_metrics
+from report_page import report_page, state_of
 
 COUNTS = ("rows_in", "loaded", "rejected", "superseded")
 TOP_REASONS = 3
@@ -24,18 +25,23 @@ Report = Mapping[str, Any]
 
 @logged
 def handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:
-    """Returns the run's row account: rows_in, loaded, rejected, superseded, rejected_by_reason.
+    """Returns the run's row account, its rules' results and its warnings.
 
     Raises RowAccountMismatch when the report does not account for every row, QualityBreach when the
-    rows break a limit.
+    rows break a critical rule.
     """
     bind(dataset=event["dataset"])
     config = load_config(event["config_uri"])
     report = read_report(event["report_uri"])
     check_account(report, event["run_id"])
+    check_verdicts(report, dataset_config(config, event["dataset"]).get("expectations", {}))
     logger.info("row account", extra={count: report[count] for count in COUNTS})
+    states = [state_of(rule) for rule in report["rules"]]
+    warnings = [told(rule) for rule in report["rules"] if state_of(rule) == "warned"]
+    for warning in warnings:
+        logger.warning(warning)
 
-    # Before the limits: a breach must show in the metrics.
+    # Before the rules: a breach must show in the metrics and on the page.
     emit_metrics(
         config["environment"],
         event["dataset"],
@@ -46,10 +52,15 @@ def handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:
             "RowsRejected": report["rejected"],
             "RowsSuperseded": report["superseded"],
             "RejectedPercent": rejected_percent(report),
+            "RulesBroken": states.count("broken"),
+            "RulesWarned": states.count("warned"),
         },
     )
-    check_limits(report, dataset_config(config, event["dataset"])["quality"])
-    return {name: report[name] for name in (*COUNTS, "rejected_by_reason")}
+    write_page(report, event["page_uri"])
+    check_rules(report)
+    remember(report, event["history_prefix"])
+    account = {name: report[name] for name in (*COUNTS, "rejected_by_reason")}
+    return account | {"rules": results(report), "warnings": warnings}
 
 
 def read_report(report_uri: str) -> Report:
@@ -92,21 +103,65 @@ def check_account(report: Report, run_id: str) -> None:
         )
 
 
-def check_limits(report: Report, quality: Mapping[str, Any]) -> None:
-    """Raises QualityBreach naming the first broken limit, what was found and the main reasons."""
-    if report["loaded"] < quality["min_loaded_rows"]:
+def check_verdicts(report: Report, rules: Iterable[str]) -> None:
+    """Raises QualityBreach unless the report has a verdict on each rule of the dataset."""
+    judged = {rule["rule"] for rule in report.get("rules", [])}
+    if forgotten := [rule for rule in rules if rule not in judged]:
         raise QualityBreach(
-            f"min_loaded_rows is {quality['min_loaded_rows']:,} but {report['loaded']:,} of "
-            f"{report['rows_in']:,} rows can be loaded{_reasons(report)}: "
-            "correct the file and send it again."
+            f"The report of {report['run_id']} has no verdict on {', '.join(forgotten)}: "
+            "deploy the release again."
         )
-    percent = rejected_percent(report)
-    if percent > quality["max_rejected_percent"]:
+
+
+def check_rules(report: Report) -> None:
+    """Raises QualityBreach naming each broken critical rule, what it expects and what was found."""
+    broken = [told(rule) for rule in report["rules"] if state_of(rule) == "broken"]
+    if broken:
         raise QualityBreach(
-            f"max_rejected_percent is {quality['max_rejected_percent']:g} but {percent:.4g}% "
-            f"({report['rejected']:,} of {report['rows_in']:,} rows) are rejected"
-            f"{_reasons(report)}: correct the file and send it again."
+            f"{'; '.join(broken)}{_reasons(report)}: correct the file and send it again."
         )
+
+
+def told(rule: Mapping[str, Any]) -> str:
+    """Returns a rule and its verdict in words."""
+    return f"{rule['rule']}: expected {rule['expected']}; observed {rule['observed']}"
+
+
+def write_page(report: Report, uri: str) -> None:
+    """Writes the report as a page, which a browser shows."""
+    bucket, key = split_s3_uri(uri)
+    client("s3").put_object(
+        Bucket=bucket,
+        Key=key,
+        Body=report_page(report).encode(),
+        ContentType="text/html; charset=utf-8",
+    )
+
+
+def remember(report: Report, history_prefix: str) -> None:
+    """Adds the run to those that later runs are compared with; once, however often it is tried."""
+    bucket, prefix = split_s3_uri(history_prefix)
+    time = report["finished_at"][:19].replace("-", "").replace(":", "")
+    known = {"run_id": report["run_id"], "run_date": report["run_date"], **report["measured"]}
+    client("s3").put_object(
+        Bucket=bucket,
+        Key=f"{prefix}{time}-{report['run_id']}.json",
+        Body=json.dumps(known).encode(),
+        ContentType="application/json",
+    )
+
+
+def results(report: Report) -> list[dict[str, Any]]:
+    """Returns what the warehouse keeps of each rule's verdict."""
+    return [
+        {
+            **{key: rule[key] for key in ("rule", "severity", "expected", "observed")},
+            "state": state_of(rule),
+            "rows_judged": rule["result"].get("element_count"),
+            "rows_unexpected": rule["result"].get("unexpected_count"),
+        }
+        for rule in report["rules"]
+    ]
 
 
 def rejected_percent(report: Report) -> float:

@@ -17,6 +17,8 @@ STAGE = "stage"  # the rows as the job wrote them
 SOURCES = "sources"  # the run's files
 INCOMING = "incoming"  # the rows with their lineage
 HISTORY = "load_history"
+REJECTIONS = "load_rejections"
+RESULTS = "quality_results"
 WATERMARK = "watermark"
 # Of two rows of a key, the newer is the greater by the dataset's order_by columns, then by these.
 ARRIVAL = ("_run_date", "_arrived_at", "_source_file")
@@ -123,8 +125,8 @@ def _merge(target: str, table: str, columns: Sequence[str], keys: Sequence[str])
 
 
 def _history(schema: str, run: Run) -> list[str]:
-    """Returns the statements that write the run's line of load_history, once however often they
-    run."""
+    """Returns the statements that write the run's line of load_history, its rejected rows by reason
+    and its rules' results, once however often they run."""
     source_files = json.dumps([source["name"] for source in run["sources"]], ensure_ascii=False)
     loaded = int(run["loaded"])
     last_date = f"CAST({literal(run['run_date'])} AS DATE)"
@@ -151,12 +153,39 @@ def _history(schema: str, run: Run) -> list[str]:
         "rows_late": f"{loaded} - COUNT(*)" if loaded else 0,
         "loaded_at": "GETDATE()",
     }
+    named = {"run_id": line["run_id"], "dataset": line["dataset"]}
+    rejections = [
+        named | {"reason": literal(reason), "rows_rejected": int(rows)}
+        for reason, rows in run["rejected_by_reason"].items()
+    ]
+    results = [
+        named
+        | {key: literal(rule[key]) for key in ("rule", "severity", "state")}
+        | {key: _number(rule[key]) for key in ("rows_judged", "rows_unexpected")}
+        | {key: literal(rule[key]) for key in ("expected", "observed")}
+        for rule in run["rules"]
+    ]
     return [
         f"DELETE FROM {schema}.{HISTORY} WHERE run_id = {line['run_id']}",
         f"INSERT INTO {schema}.{HISTORY} ({', '.join(line)}) "
         f"SELECT {', '.join(str(value) for value in line.values())}"
         + (f" FROM {INCOMING}" if loaded else ""),
+        *_replace(f"{schema}.{REJECTIONS}", line["run_id"], rejections),
+        *_replace(f"{schema}.{RESULTS}", line["run_id"], results),
     ]
+
+
+def _replace(table: str, run_id: str, lines: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Returns the statements after which a table has exactly these lines of a run."""
+    delete = f"DELETE FROM {table} WHERE run_id = {run_id}"
+    if not lines:
+        return [delete]
+    values = ", ".join(f"({', '.join(map(str, line.values()))})" for line in lines)
+    return [delete, f"INSERT INTO {table} ({', '.join(lines[0])}) VALUES {values}"]
+
+
+def _number(value: int | None) -> int | str:
+    return "NULL" if value is None else int(value)
 
 
 def _watermark(schema: str, run: Run) -> list[str]:

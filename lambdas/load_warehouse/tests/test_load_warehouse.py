@@ -35,6 +35,18 @@ RUN = {
     "loaded": 7,
     "rejected": 2,
     "superseded": 1,
+    "rejected_by_reason": {"no_price": 2},
+    "rules": [
+        {
+            "rule": "in_set(brand)",
+            "severity": "warning",
+            "state": "warned",
+            "rows_judged": 8,
+            "rows_unexpected": None,
+            "expected": "one of A",
+            "observed": "Bob's",
+        }
+    ],
 }
 
 
@@ -89,9 +101,17 @@ def test_a_load_is_one_transaction_that_proves_its_count():
         'WHEN MATCHED THEN UPDATE SET "price" = incoming."price", "time" = incoming."time", '
         '"_run_date" = incoming."_run_date", '
     )
+    assert closing[2:6] == [
+        "DELETE FROM \"public\".load_rejections WHERE run_id = 'run-1'",
+        'INSERT INTO "public".load_rejections (run_id, dataset, reason, rows_rejected) '
+        "VALUES ('run-1', 'products', 'no_price', 2)",
+        "DELETE FROM \"public\".quality_results WHERE run_id = 'run-1'",
+        'INSERT INTO "public".quality_results (run_id, dataset, rule, severity, state, '
+        "rows_judged, rows_unexpected, expected, observed) VALUES ('run-1', 'products', "
+        "'in_set(brand)', 'warning', 'warned', 8, NULL, 'one of A', 'Bob''s')",
+    ]
     assert [statement.split(" ", 1)[0] for statement in closing] == [
-        "DELETE",
-        "INSERT",
+        *["DELETE", "INSERT"] * 3,
         "UPDATE",
         "INSERT",
     ]
@@ -102,7 +122,18 @@ def test_a_run_without_rows_writes_its_history_and_moves_the_watermark():
     statements = load_statements({**RUN, "loaded": 0, "rejected": 9}, DATASET, ROLE)
 
     verbs = [statement.split()[0] for statement in statements]
-    assert verbs == ["LOCK", "DELETE", "INSERT", "UPDATE", "INSERT"]
+    assert verbs == ["LOCK", *["DELETE", "INSERT"] * 3, "UPDATE", "INSERT"]
+
+
+def test_a_clean_run_leaves_no_lines_of_rejections_and_rules():
+    statements = load_statements({**RUN, "rejected_by_reason": {}, "rules": []}, DATASET, ROLE)
+
+    assert [statement.split()[0] for statement in statements[-6:-2]] == [
+        "DELETE",
+        "INSERT",
+        "DELETE",
+        "DELETE",
+    ]
 
 
 def test_a_table_of_keys_only_can_be_merged():
@@ -130,7 +161,11 @@ def test_newer_is_decided_by_the_first_column_that_differs_and_null_is_the_least
 
 
 def test_a_replay_is_never_late():
-    line = load_statements({**RUN, "replay": True}, DATASET, ROLE)[-3]
+    (line,) = [
+        statement
+        for statement in load_statements({**RUN, "replay": True}, DATASET, ROLE)
+        if statement.startswith('INSERT INTO "public".load_history')
+    ]
 
     assert "'jr_1', TRUE, FALSE, 10, 7, 2, 1, 7 - COUNT(*), GETDATE() FROM incoming" in line
 
@@ -139,7 +174,11 @@ def test_a_file_name_cannot_leave_its_literal():
     name = "Größe', 1); DROP TABLE products; --\\.csv"
     run = {**RUN, "sources": [{**RUN["sources"][0], "name": name}]}
 
-    insert = load_statements(run, DATASET, ROLE)[-3]
+    (insert,) = [
+        statement
+        for statement in load_statements(run, DATASET, ROLE)
+        if statement.startswith('INSERT INTO "public".load_history')
+    ]
 
     assert "'[\"Größe'', 1); DROP TABLE products; --' || CHR(92) || '' || CHR(92) || '.csv\"]'" in (
         insert

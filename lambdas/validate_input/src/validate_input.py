@@ -82,6 +82,8 @@ def handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:
         "source_file_name": ",".join(staged_names),
         "output_prefix": runs,
         "report_uri": f"{runs}report.json",
+        "page_uri": f"{runs}report.html",
+        "history_prefix": f"s3://{bucket}/data/history/{event['target']['schema']}/{dataset}/",
         "manifest_uri": f"{runs}manifest.json",
         "sources": [
             {

@@ -65,6 +65,8 @@ def test_a_good_file_becomes_a_run(bucket, context):
         "source_file_name": NAME,
         "output_prefix": "s3://data/data/runs/run-1/",
         "report_uri": "s3://data/data/runs/run-1/report.json",
+        "page_uri": "s3://data/data/runs/run-1/report.html",
+        "history_prefix": "s3://data/data/history/public/products/",
         "manifest_uri": "s3://data/data/runs/run-1/manifest.json",
         "sources": [
             {

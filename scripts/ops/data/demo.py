@@ -106,7 +106,7 @@ def closing_lines(environment: Environment, total: Fingerprint, next_file: str) 
     """Return what there is now and where to look next; `next_file` is one more that can be fed."""
     return [
         f"warehouse  {LIVE_SCHEMA}.{DATASET}: {total}",
-        f"reports    s3://{environment.data_bucket}/data/runs/<run>/report.json, rejected/ beside",
+        f"reports    s3://{environment.data_bucket}/data/runs/<run>/report.html, rejected/ beside",
         f"files      s3://{environment.data_bucket}/data/archive/{DATASET}/",
         f"logs       {environment.state_machine_log}, /aws/lambda/{environment.prefix}-*, "
         "/aws-glue/jobs/output and /error",

@@ -20,8 +20,17 @@ from pipeline_common.run_names import run_id as run_id_of
 from rich.console import Console
 
 from ops.environment import FAILED, INBOX, Environment, OperationError, command
+from ops.data.runs import (
+    RUNNING,
+    SUCCEEDED,
+    Account,
+    State,
+    describe,
+    follow,
+    read_account,
+    report_key,
+)
 from ops.data.warehouse import LIVE_SCHEMA, Warehouse
-from ops.data.runs import RUNNING, SUCCEEDED, Account, State, describe, follow, read_account
 
 LOADED, ALREADY_LOADED, NOT_LOADED = "loaded", "already loaded", "failed"
 
@@ -146,6 +155,7 @@ def report(environment: Environment, file: Path, delivery: Delivery) -> int:
             f"  file    {place}\n"
             f"  reason  {place}.reason.json\n"
             f"  run     {delivery.run_id}\n"
+            f"{_report_line(environment, delivery.run_id)}"
             f"  logs    {environment.state_machine_log}",
             file=sys.stderr,
         )
@@ -159,6 +169,9 @@ def report(environment: Environment, file: Path, delivery: Delivery) -> int:
     for line in delivery.account.lines():
         print(line)
     print(f"seconds     {delivery.seconds:>9.1f}")
+    print(f"report      s3://{environment.data_bucket}/{report_key(delivery.run_id)}")
+    for warning in delivery.account.warnings():
+        print(f"feed: warning: {warning}", file=sys.stderr)
     if not delivery.account.adds_up:
         print("feed: the rows do not add up: some are unaccounted for", file=sys.stderr)
         return 1
@@ -174,6 +187,13 @@ def lateness(environment: Environment, run_id: str) -> str:
         if is_late:
             return "its day is before the watermark's; no row is older than what the table has"
     return ""
+
+
+def _report_line(environment: Environment, run_id: str) -> str:
+    """Return where a failed run's report lies; nothing where it came to none."""
+    key = report_key(run_id)
+    found = environment.client("s3").list_objects_v2(Bucket=environment.data_bucket, Prefix=key)
+    return f"  report  s3://{environment.data_bucket}/{key}\n" if found["KeyCount"] else ""
 
 
 def check_file(environment: Environment, name: str, dataset: str) -> Path:

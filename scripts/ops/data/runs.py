@@ -24,7 +24,7 @@ CONTAINERS_LEFT = ("MapStateExited", "ParallelStateExited")
 
 @dataclass(frozen=True)
 class Account:
-    """What became of a run's rows; `seconds` is the job's own time."""
+    """What became of a run's rows, and of its rules; `seconds` is the job's own time."""
 
     rows_in: int
     loaded: int
@@ -32,6 +32,7 @@ class Account:
     superseded: int
     rejected_by_reason: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
+    rules: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def with_reason(self) -> int:
@@ -55,10 +56,21 @@ class Account:
             yield f"            {rows:>9}  {reason}"
         yield f"superseded  {self.superseded:>9}"
 
+    def warnings(self) -> Iterator[str]:
+        """Yield the rules that are broken though the rows may be loaded."""
+        for rule in self.rules:
+            if rule["success"] is False and rule["severity"] == "warning":
+                yield f"{rule['rule']}: expected {rule['expected']}; observed {rule['observed']}"
+
+
+def report_key(run_id: str, suffix: str = "html") -> str:
+    """Return where a run's report lies in the data bucket: as a page, or as JSON."""
+    return f"data/runs/{run_id}/report.{suffix}"
+
 
 def read_account(environment: Environment, run_id: str) -> Account:
     """Return the account from a run's report; raise OperationError when it wrote none."""
-    key = f"data/runs/{run_id}/report.json"
+    key = report_key(run_id, "json")
     try:
         body = environment.client("s3").get_object(Bucket=environment.data_bucket, Key=key)["Body"]
     except ClientError as error:

@@ -22,7 +22,7 @@ from urllib.parse import quote
 
 from ops.environment import INBOX, LIVE, Environment, OperationError, command
 from ops.data.runs import SUCCEEDED, Account, describe, follow, read_account
-from ops.data.warehouse import SMOKE_SCHEMA, Fingerprint, Warehouse, fingerprint_of
+from ops.data.warehouse import RUN_TABLES, SMOKE_SCHEMA, Fingerprint, Warehouse, fingerprint_of
 from ops.data.warehouse import quote as quote_identifier
 
 SMOKE_RUN = "smoke-"  # what the names of its executions start with
@@ -31,6 +31,7 @@ FIRST_TIME = datetime(2017, 1, 1)
 GOOD_ROWS = 100  # so that the bad ones stay far below every environment's limit
 REPEATED_ROWS = 3
 KEYS_A_TEST = 1000
+HISTORY = f"data/history/{SMOKE_SCHEMA}/"  # of all smoke tests
 
 Values = dict[str, str]
 
@@ -188,7 +189,10 @@ class SmokeTest:
         self._warehouse.run_all(
             [
                 f"DELETE FROM {SMOKE_SCHEMA}.{table} WHERE {self.file.where}",
-                f"DELETE FROM {SMOKE_SCHEMA}.load_history WHERE run_id = '{self.run_id}'",
+                *[
+                    f"DELETE FROM {SMOKE_SCHEMA}.{run_table} WHERE run_id = '{self.run_id}'"
+                    for run_table in RUN_TABLES
+                ],
             ]
         )
 
@@ -196,12 +200,14 @@ class SmokeTest:
         """Remove every version of this test's objects from the data bucket."""
         bucket = self._environment.data_bucket
         versions = self._s3.get_paginator("list_object_versions")
-        for prefix in (self.prefix, f"data/runs/{self.run_id}/", f"data/staging/{self.run_id}/"):
+        own = (self.prefix, f"data/runs/{self.run_id}/", f"data/staging/{self.run_id}/")
+        for prefix in (*own, HISTORY):
             for page in versions.paginate(Bucket=bucket, Prefix=prefix):
                 objects = [
                     {"Key": item["Key"], "VersionId": item["VersionId"]}
                     for kind in ("Versions", "DeleteMarkers")
                     for item in page.get(kind, [])
+                    if prefix != HISTORY or self.run_id in item["Key"]
                 ]
                 if objects:
                     self._s3.delete_objects(Bucket=bucket, Delete={"Objects": objects})

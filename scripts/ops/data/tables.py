@@ -18,6 +18,8 @@ from ops.data.warehouse import LIVE_SCHEMA, SCHEMAS, Warehouse, quote
 from ops.environment import Environment, OperationError, command
 
 LOAD_HISTORY = "load_history"
+LOAD_REJECTIONS = "load_rejections"
+QUALITY_RESULTS = "quality_results"
 WATERMARK = "watermark"
 
 # How Redshift calls the user behind an IAM role.
@@ -75,6 +77,28 @@ OWN_TABLES = {
             Column("is_replay", "boolean"),
             Column("is_late", "boolean"),
             Column("rows_late", "bigint"),
+        )
+    ),
+    # What became of a run's rows and rules: lines of the same run_id as in load_history.
+    LOAD_REJECTIONS: Table(
+        (
+            Column("run_id", "varchar(64)", required=True),
+            Column("dataset", "varchar(64)", required=True),
+            Column("reason", "varchar(256)", required=True),
+            Column("rows_rejected", "bigint", required=True),
+        )
+    ),
+    QUALITY_RESULTS: Table(
+        (
+            Column("run_id", "varchar(64)", required=True),
+            Column("dataset", "varchar(64)", required=True),
+            Column("rule", "varchar(1024)", required=True),
+            Column("severity", "varchar(16)", required=True),
+            Column("state", "varchar(16)", required=True),
+            Column("rows_judged", "bigint"),
+            Column("rows_unexpected", "bigint"),
+            Column("expected", "varchar(65535)", required=True),
+            Column("observed", "varchar(65535)", required=True),
         )
     ),
     WATERMARK: Table(

@@ -18,7 +18,7 @@ class RowAccountMismatch(PipelineError):
 
 
 class QualityBreach(PipelineError):
-    """The rows break a quality limit of the dataset."""
+    """The rows break a critical quality rule of the dataset."""
 
 
 class ConfigurationError(PipelineError):
