@@ -69,7 +69,7 @@ VERDICTS = [
     ),
     (
         rule("column_values_to_not_be_null", column="name", mostly=0.75),
-        (True, "values in 75% of the rows", "1 of 4 rows have none (25%)"),
+        (True, "values in at least 75% of the rows", "1 of 4 rows have none (25%)"),
     ),
     (
         rule("column_values_to_not_be_null", column="name"),
@@ -124,7 +124,11 @@ VERDICTS = [
             ignore_row_if="either_value_is_missing",
             mostly=0.5,
         ),
-        (True, "price >= least in 50% of the rows that have values", "1 of 2 rows differ (50%)"),
+        (
+            True,
+            "price >= least in at least 50% of the rows that have values",
+            "1 of 2 rows differ (50%)",
+        ),
     ),
     (
         rule("rejected_row_percent_to_be_between", max_value=20),

@@ -175,7 +175,8 @@ def _row_count_near(rule: Rule, evidence: Evidence) -> Verdict:
         usual,
         evidence.counts[ROWS],
         lambda middle: (middle * (1 - tolerance), middle * (1 + tolerance)),
-        lambda value: f"{value:,.0f} rows",
+        "{:,.0f}".format,
+        "rows",
     )
 
 
@@ -192,7 +193,8 @@ def _null_share_near(rule: Rule, evidence: Evidence) -> Verdict:
         usual,
         _share(evidence.counts[missing_name(rule)], evidence.counts[ROWS]),
         lambda middle: (max(0.0, middle - tolerance), min(1.0, middle + tolerance)),
-        lambda value: f"{100 * value:.4g}% without a value",
+        lambda share: f"{100 * share:.4g}%",
+        "of the rows have no value",
     )
 
 
@@ -202,18 +204,19 @@ def _near(
     value: float,
     band: Callable[[float], tuple[float, float]],
     show: Callable[[float], str],
+    unit: str,
 ) -> Verdict:
     """Judges a value by a band around the median of the last runs: one odd run moves no median."""
     runs = rule.kwargs["runs"]
     result = {"observed_value": value, "runs": min(len(usual), runs)}
     if len(usual) < runs:
         expected = f"not judged before {runs} runs were accepted; there are {len(usual)}"
-        return Verdict(None, expected, show(value), result)
+        return Verdict(None, expected, f"{show(value)} {unit}", result)
     least, most = band(median(usual[:runs]))
     return Verdict(
         least <= value <= most,
         f"{show(least)} to {show(most)}, by the last {runs} runs",
-        show(value),
+        f"{show(value)} {unit}",
         result | {"min_value": least, "max_value": most},
     )
 
@@ -267,7 +270,7 @@ def _listed(values: Sequence[Any]) -> str:
 
 
 def _mostly(rule: Rule) -> str:
-    return "all" if rule.mostly == 1 else f"{100 * rule.mostly:.6g}% of the"
+    return "all" if rule.mostly == 1 else f"at least {100 * rule.mostly:.6g}% of the"
 
 
 def _observed(unexpected: int, judged: int, complaint: str) -> str:

@@ -83,7 +83,7 @@ def _rules_are(count: int) -> str:
 def _account(report: Report) -> str:
     lines = [
         ("in the file", report["rows_in"], "quiet"),
-        ("loaded", report["loaded"], "passed"),
+        ("can be loaded", report["loaded"], "passed"),
         ("rejected", report["rejected"], "broken"),
         ("superseded by a later row of the same key", report["superseded"], "warned"),
     ]

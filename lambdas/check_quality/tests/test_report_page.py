@@ -82,7 +82,7 @@ def test_nothing_is_fetched_from_elsewhere():
 def test_the_row_account_is_in_rows_and_percent():
     text = page().text
     assert "in the file 4 100%" in text
-    assert "loaded 2 50%" in text
+    assert "can be loaded 2 50%" in text
     assert "rejected 1 25%" in text
     assert "price_missing 1 100%" in text
 
