@@ -54,8 +54,7 @@ def verdict(frame, one, recent=()):
     if one.is_unique and not is_unique_by_key(one, DATASET):
         counts["unexpected rule"] = count_repeated(frame, one)
     account = Account(5, 2, 1, 2, {"price_missing": 1})
-    (judged,) = judge([one], Evidence(DATASET, account, counts, recent))
-    return judged
+    return judge([one], Evidence(DATASET, account, counts, recent))[0]
 
 
 VERDICTS = [

@@ -1,4 +1,4 @@
-"""What a JSON Schema cannot say about a dataset: its names, types, limits and keys, held together."""
+"""What a JSON Schema cannot say about a dataset: its names, types, limits and keys together."""
 
 import re
 from collections.abc import Iterator

@@ -59,8 +59,7 @@ SPARK_SCHEMA = (
 
 # ---- generated rows and rules --------------------------------------------------------------------
 
-PRICES = [Decimal("0"), Decimal("0.1"), Decimal("0.3"), Decimal("1.5"), Decimal("1.5001")]
-PRICES += [Decimal("-0.0001"), Decimal("99999999.9999")]
+PRICES = [Decimal(text) for text in "-0.0001 0 0.1 0.3 1.5 1.5001 99999999.9999".split()]
 TEXTS = ["", "a", "A", "ab", "é", "茶茶", "👍", "e\u0301", "a\nb", " a", "0.1", "null"]
 TIMES = [
     datetime(1, 1, 1),

@@ -93,16 +93,16 @@ def test_a_merged_suite_is_a_list_again():
 FAULTS = {
     "an unsupported type": (
         expect("column_mean_to_be_between", column="price", min_value=1),
-        f"column_mean_to_be_between(price).type: expected a supported type, one of {', '.join(SUPPORTED)}; "
-        'found "expect_column_mean_to_be_between"',
+        "column_mean_to_be_between(price).type: expected a supported type, one of "
+        f"{', '.join(SUPPORTED)}; found \"expect_column_mean_to_be_between\"",
     ),
     "an unknown column": (
         expect("column_values_to_not_be_null", column="colour"),
-        "column_values_to_not_be_null(colour).kwargs.column: expected one of the columns product_id,",
+        "column_values_to_not_be_null(colour).kwargs.column: expected one of the columns product",
     ),
     "an unknown column in a list": (
         expect("compound_columns_to_be_unique", column_list=["brand", "colour"]),
-        "compound_columns_to_be_unique(brand,colour).kwargs.column_list[1]: expected one of the col",
+        "compound_columns_to_be_unique(brand,colour).kwargs.column_list[1]: expected one of the",
     ),
     "an unknown column in a set": (
         expect("table_columns_to_match_set", column_set=["colour"]),
@@ -115,7 +115,7 @@ FAULTS = {
     ),
     "a missing argument": (
         expect("column_values_to_match_regex", column="brand"),
-        "column_values_to_match_regex(brand).kwargs.regex: expected a regular expression; found not",
+        "column_values_to_match_regex(brand).kwargs.regex: expected a regular expression; found",
     ),
     "a share in percent": (
         expect("column_values_to_not_be_null", column="brand", mostly=95),
@@ -123,19 +123,19 @@ FAULTS = {
     ),
     "no limit": (
         expect("column_values_to_be_between", column="price", strict_min=True),
-        "column_values_to_be_between(price).kwargs.min_value: expected a limit: min_value, max_value",
+        "column_values_to_be_between(price).kwargs.min_value: expected a limit: min_value, max_v",
     ),
     "limits in the wrong order": (
         expect("column_values_to_be_between", column="price", min_value=2, max_value=1),
-        "column_values_to_be_between(price).kwargs.min_value: expected at most max_value, which is 1",
+        "column_values_to_be_between(price).kwargs.min_value: expected at most max_value, which",
     ),
     "text as the limit of a number": (
         expect("column_values_to_be_between", column="price", min_value="a"),
-        "column_values_to_be_between(price).kwargs.min_value: expected a number: the column is a dec",
+        "column_values_to_be_between(price).kwargs.min_value: expected a number: the column is a",
     ),
     "a number as the limit of a timestamp": (
         expect("column_values_to_be_between", column="time", min_value=2017),
-        "column_values_to_be_between(time).kwargs.min_value: expected text: the column is a timestamp",
+        "column_values_to_be_between(time).kwargs.min_value: expected text: the column is a time",
     ),
     "a limit that is no timestamp": (
         expect("column_values_to_be_between", column="time", min_value="2017-02-30 00:00:00"),
@@ -143,15 +143,15 @@ FAULTS = {
     ),
     "limits of text": (
         expect("column_values_to_be_between", column="brand", min_value="a"),
-        "column_values_to_be_between(brand).kwargs.column: expected a column of the type bigint, int",
+        "column_values_to_be_between(brand).kwargs.column: expected a column of the type bigint,",
     ),
     "a set of the wrong kind": (
         expect("column_values_to_be_in_set", column="brand", value_set=["National", 7]),
-        "column_values_to_be_in_set(brand).kwargs.value_set[1]: expected text: the column is a varc",
+        "column_values_to_be_in_set(brand).kwargs.value_set[1]: expected text: the column is a v",
     ),
     "a broken regular expression": (
         expect("column_values_to_match_regex", column="brand", regex="("),
-        "column_values_to_match_regex(brand).kwargs.regex: expected a regular expression (missing )",
+        "column_values_to_match_regex(brand).kwargs.regex: expected a regular expression (missin",
     ),
     "a regular expression for a number": (
         expect("column_values_to_match_regex", column="price", regex="1"),
@@ -159,11 +159,11 @@ FAULTS = {
     ),
     "a pair that cannot be compared": (
         expect("column_pair_values_a_to_be_greater_than_b", column_A="price", column_B="time"),
-        "column_pair_values_a_to_be_greater_than_b(price,time).kwargs.column_B: expected a column com",
+        "column_pair_values_a_to_be_greater_than_b(price,time).kwargs.column_B: expected a colum",
     ),
     "a severity of another tool": (
         {**expect("table_row_count_to_be_between", min_value=1), "severity": "hard"},
-        "table_row_count_to_be_between.severity: expected critical (stops the load, the default), war",
+        "table_row_count_to_be_between.severity: expected critical (stops the load, the default)",
     ),
     "a key that nothing reads": (
         {**expect("table_row_count_to_be_between", min_value=1), "sevirity": "info"},

@@ -40,6 +40,13 @@ def test_lines_give_the_commonest_reason_first():
     ]
 
 
+def test_only_broken_warnings_are_warnings():
+    rule = {"rule": "r", "expected": "1", "observed": "2"}
+    states = [(False, "warning"), (False, "info"), (True, "warning"), (None, "warning")]
+    rules = [rule | {"success": success, "severity": severity} for success, severity in states]
+    assert list(Account(1, 1, 0, 0, rules=rules).warnings()) == ["r: expected 1; observed 2"]
+
+
 class Machine:
     """Step Functions with one execution, whose history grows with each look at it."""
 

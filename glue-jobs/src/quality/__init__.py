@@ -1,1 +1,1 @@
-"""A dataset's quality rules: a Great Expectations suite, judged in the pass that writes the rows."""
+"""Quality rules: a Great Expectations suite, judged in the pass that writes the rows."""

@@ -13,7 +13,7 @@ COMPOUND_UNIQUE = "expect_compound_columns_to_be_unique"
 ROW_COUNT_NEAR = "expect_table_row_count_to_be_near_recent_runs"
 NULL_SHARE_NEAR = "expect_column_null_share_to_be_near_recent_runs"
 
-# Which rows a rule of several columns leaves out, unless it says so itself: as in Great Expectations.
+# Which rows a rule of several columns leaves out by default: as in Great Expectations.
 IGNORED_ROWS = {
     "expect_column_pair_values_a_to_be_greater_than_b": "both_values_are_missing",
     COMPOUND_UNIQUE: "all_values_are_missing",

@@ -175,7 +175,7 @@ def _row_count_near(rule: Rule, evidence: Evidence) -> Verdict:
         usual,
         evidence.counts[ROWS],
         lambda middle: (middle * (1 - tolerance), middle * (1 + tolerance)),
-        "{:,.0f}".format,
+        lambda rows: f"{rows:,.0f}",
         "rows",
     )
 

@@ -43,8 +43,8 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Dataset:
-    """Columns in the order of the file and of the table, keys, quality rules, how the file is written."""
+class Dataset:  # pylint: disable=too-many-instance-attributes
+    """Columns in the order of the file and of the table, keys, quality rules, the file's format."""
 
     name: str
     columns: tuple[Column, ...]

@@ -1,4 +1,4 @@
-"""check_quality: only runs whose rows are all accounted for, and whose critical rules hold, pass."""
+"""check_quality: a run passes when its rows are all accounted for and its critical rules hold."""
 
 import json
 

@@ -38,7 +38,7 @@ class Page(HTMLParser):
         super().__init__()
         self.tags, self.texts, self.open = set(), [], []
         self.feed(html)
-        assert self.open == []
+        assert not self.open
 
     def handle_starttag(self, tag, attrs):
         self.tags.add(tag)
