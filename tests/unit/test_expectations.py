@@ -7,13 +7,10 @@ from ops import config
 from ops.config import ConfigurationError, load_config
 from ops.expectations import SuiteError, read_suite, suite_of
 
-from tests.unit.test_config import (
-    ROOT,
-    append,
-    faults,
-    fixture_root,
-)  # pylint: disable=unused-import
+from tests.unit import test_config
+from tests.unit.test_config import ROOT, append, faults
 
+root = test_config.fixture_root  # pytest finds a fixture by its name here
 SCHEMA = json.loads((config.CONFIG_ROOT / "schemas/expectations.schema.json").read_text())
 SUPPORTED = SCHEMA["$defs"]["kwargs"]
 COMMON = "common/expectations/products.json"
