@@ -293,7 +293,7 @@ def test_a_second_dataset_needs_only_configuration(job):
 
 def test_a_file_from_before_an_optional_column_goes_with_one_that_has_it(job):
     # GIVEN a dataset with a new optional column
-    products = yaml.safe_load(PRODUCTS.read_text(encoding="utf-8"))
+    products = job.products()
     colour = {"source": "Colour", "name": "colour", "type": "varchar(9)", "optional": True}
     products["columns"].insert(2, colour)
     job.configure(products=products)

@@ -22,7 +22,8 @@ from urllib.parse import quote
 
 from ops.environment import INBOX, LIVE, Environment, OperationError, command
 from ops.data.runs import SUCCEEDED, Account, describe, follow, read_account
-from ops.data.warehouse import RUN_TABLES, SMOKE_SCHEMA, Fingerprint, Warehouse, fingerprint_of
+from ops.data.tables import RUN_TABLES
+from ops.data.warehouse import SMOKE_SCHEMA, Fingerprint, Warehouse, fingerprint_of
 from ops.data.warehouse import quote as quote_identifier
 
 SMOKE_RUN = "smoke-"  # what the names of its executions start with

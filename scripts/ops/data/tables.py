@@ -20,6 +20,7 @@ from ops.environment import Environment, OperationError, command
 LOAD_HISTORY = "load_history"
 LOAD_REJECTIONS = "load_rejections"
 QUALITY_RESULTS = "quality_results"
+RUN_TABLES = (LOAD_HISTORY, LOAD_REJECTIONS, QUALITY_RESULTS)  # every line is of one run
 WATERMARK = "watermark"
 
 # How Redshift calls the user behind an IAM role.

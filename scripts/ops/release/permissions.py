@@ -76,7 +76,15 @@ def roles(environment: Environment, key_arn: str, workgroup_arn: str) -> list[Ro
             tell_missing,
             use_key,
         ),
-        function("check-quality", config, objects("runs", "GetObject"), tell_missing, decrypt),
+        function(
+            "check-quality",
+            config,
+            objects("runs", "GetObject"),
+            objects("history", "PutObject"),
+            Need(("s3:PutObject",), f"{data}/data/runs/x/report.html"),
+            tell_missing,
+            use_key,
+        ),
         function(
             "load-warehouse",
             config,
@@ -103,6 +111,7 @@ def roles(environment: Environment, key_arn: str, workgroup_arn: str) -> list[Ro
                     for folder in ("data", "data/runs", "data/staging")
                 ),
                 objects("staging", "GetObject"),
+                objects("history", "GetObject"),
                 objects("runs", "AbortMultipartUpload", "DeleteObject", "GetObject", "PutObject"),
                 Need(("s3:GetBucketLocation", "s3:ListBucket"), data),
                 use_key,
