@@ -1,6 +1,7 @@
 """A canary with real files: interrupted or failing it returns, killed it is deployed again."""
 
 import os
+import re
 import signal
 import subprocess
 import time
@@ -16,6 +17,7 @@ from tests.e2e.warehouse import rows_where
 from tests.integration.localaws_workshop import wait_until
 
 HALF = "SET=release.canary.weights=[50] release.canary.interval_seconds={}"
+STEP_SECONDS = 40  # in which a few files must come on a busy machine, and the release get one
 DEPLOY_SECONDS = 300
 
 
@@ -27,7 +29,7 @@ class Traffic:
         self._before = {execution["name"] for execution in project.executions()}
         self.files = []
 
-    def put_until(self, enough: Callable[[Counter], bool]) -> None:
+    def put_until(self, enough: Callable[[Counter], object]) -> None:
         """Put files until the number of executions of each version is enough."""
         while not enough(self.by_version()):
             assert len(self.files) < 40, f"the weights do not route: {self.by_version()}"
@@ -92,7 +94,7 @@ def fixture_deploying() -> Iterator[Callable]:
 def test_an_interrupted_canary_returns(project, deploying):
     # GIVEN a canary
     blue = project.live_version()
-    process = deploying(project, 25)
+    process = deploying(project, STEP_SECONDS)
 
     # WHEN somebody presses Ctrl-C, which reaches the whole group
     os.killpg(process.pid, signal.SIGINT)
@@ -111,7 +113,7 @@ def test_an_interrupted_canary_returns(project, deploying):
 def test_a_killed_canary_is_seen_and_deploying_again_finishes(project, deploying, tmp_path):
     # GIVEN a canary that is killed while it shares the traffic
     blue = project.live_version()
-    process = deploying(project, 25)
+    process = deploying(project, STEP_SECONDS)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     (first, _), (green, _) = sorted(project.routes().items())
@@ -120,15 +122,16 @@ def test_a_killed_canary_is_seen_and_deploying_again_finishes(project, deploying
     assert "watched by nobody; end it: make rollback ENV=dev" in shown.stdout, shown.stderr
 
     # WHEN it is deployed again, and files keep coming
-    process = deploying(project, 25)
+    process = deploying(project, STEP_SECONDS)
     traffic = Traffic(project, tmp_path, 20190301)
-    traffic.put_until(lambda ran: ran[green] >= 2 and ran[blue] >= 1)
+    traffic.put_until(lambda ran: ran[green] and ran[blue])
     out, said = process.communicate(timeout=DEPLOY_SECONDS)
 
     # THEN it saw what was left, counted what the release ran, and the release is live
     assert process.returncode == 0, said
     assert "an interrupted canary: 50 % of executions go to" in said
-    assert f"it ran {traffic.by_version()[green]} executions: " in said
+    counted = [int(count) for count in re.findall(r"it ran (\d+) execution", said)]
+    assert counted and 1 <= counted[-1] <= traffic.by_version()[green], said
     assert out.strip() == green == project.live_version()
     record = project.last_record()
     assert (record["strategy"], record["result"]) == ("canary", "succeeded")
@@ -176,7 +179,7 @@ def test_a_release_that_fails_on_real_files_returns_by_itself(
     # WHEN it gets half of the files
     process = deploying(broken_copy, 600)
     traffic = Traffic(project, tmp_path, 20190401)
-    traffic.put_until(lambda ran: ran[blue] >= 1 and len(ran) > 1)
+    traffic.put_until(lambda ran: ran[blue] and len(ran) > 1)
     _, said = process.communicate(timeout=DEPLOY_SECONDS)
 
     # THEN the deploy has ended by itself, says why, and all goes to what was live
