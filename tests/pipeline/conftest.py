@@ -1,11 +1,13 @@
 """The checkout under test as one commit, and the Jenkins that builds it."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.checkout import commit_all, copy_checkout
+from tests.conftest import new_home
 from tests.pipeline.jenkins import Jenkins
 
 KEPT = ("HOME", "PATH", "LANG", "TMPDIR", "CI")
@@ -25,8 +27,10 @@ def fixture_checkout(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(name="jenkins", scope="session")
-def fixture_jenkins(checkout, tmp_path_factory) -> Jenkins:
+def fixture_jenkins(checkout, tmp_path_factory) -> Iterator[Jenkins]:
     """A Jenkins whose agents reach no AWS at all."""
     home = tmp_path_factory.mktemp("nothing")
-    env = agent_environment(LOCALAWS_HOME=str(home), LOCALAWS_PORT="9")
-    return Jenkins(checkout, tmp_path_factory.mktemp("jenkins"), env)
+    with new_home() as folder:  # for others, too: a build's own tests start a PostgreSQL
+        yield Jenkins(
+            checkout, folder, agent_environment(LOCALAWS_HOME=str(home), LOCALAWS_PORT="9")
+        )

@@ -4,6 +4,7 @@ Each test begins with what the one before has left live, as builds do.
 """
 
 import configparser
+import dataclasses
 import hashlib
 import shutil
 import subprocess
@@ -108,11 +109,11 @@ class Company:
 
 
 @pytest.fixture(name="company", scope="module")
-def fixture_company(checkout, local_aws, tmp_path_factory) -> Company:
+def fixture_company(jenkins, local_aws) -> Company:
     """Four accounts in which nothing is deployed yet."""
     env = agent_environment(LOCALAWS_HOME=str(local_aws.home), LOCALAWS_PORT=str(local_aws.port))
-    jenkins = Jenkins(checkout, tmp_path_factory.mktemp("jenkins"), env)
-    return Company(checkout, local_aws, jenkins)
+    reaching = dataclasses.replace(jenkins, env=env)
+    return Company(jenkins.checkout, local_aws, reaching)
 
 
 @pytest.fixture(name="green", scope="module")
