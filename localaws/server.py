@@ -29,6 +29,7 @@ from localaws import (
     glue,
     hooks,
     iam,
+    iam_resources,
     iam_simulation,
     lambda_,
     lambda_aliases,
@@ -46,6 +47,7 @@ from localaws.settings import FAILURE_MARK, HOST, Settings
 EXTENSIONS = (
     persistence,
     iam,
+    iam_resources,
     iam_simulation,
     s3,
     lambda_,

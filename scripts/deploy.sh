@@ -18,7 +18,7 @@ source "$REPOSITORY/scripts/lib/stacks.sh"
 source "$REPOSITORY/scripts/lib/publish.sh"
 
 readonly PHASES=(
-  check_target          # is this the account and region that the environment is configured for?
+  check_target          # is this the account and region of the environment, and may the caller deploy there?
   verify_release        # build the release, or fetch it, and compare every artifact with the manifest
   check_gates           # does the environment take this release?
   check_tables          # can the warehouse's tables take its datasets? Else nothing is changed
@@ -49,7 +49,7 @@ declare -rA PARTS=([check_target]=upload [data_stack]=infrastructure [publish]=a
 
 # What to do when a phase fails; running deploy again repeats what is done without changing it.
 declare -rA REMEDIES=(
-  [check_target]="choose credentials of the right account (AWS_PROFILE), or correct config/<env>/settings.yaml"
+  [check_target]="choose credentials of the right account that may do this (AWS_PROFILE), or correct config/<env>/settings.yaml"
   [verify_release]="run make build again; for a version of the past, check that it was uploaded"
   [check_gates]="do what is said above (make preflight shows all of it); config/<env>/settings.yaml has the gates"
   [check_tables]="change the dataset's configuration as said above"

@@ -25,6 +25,11 @@ FAILED = "data/failed/"
 LIVE = "live"
 STACKS = ("artifacts", "data", "application", "monitoring")
 WAREHOUSE_DATABASE = "warehouse"
+_REFUSED_CREDENTIALS = {
+    "ExpiredToken": "have expired",
+    "ExpiredTokenException": "have expired",
+    "InvalidClientTokenId": "are unknown to AWS",
+}
 
 
 class OperationError(Exception):
@@ -134,8 +139,18 @@ class Environment:
         return owner.client(service, region_name=self.region, config=retries)
 
     def caller(self) -> str:
-        """The ARN of the caller; raises OperationError for credentials of another account."""
-        identity = self.client("sts").get_caller_identity()
+        """The ARN of the caller; raises OperationError for credentials that AWS does not take, or
+        that are of another account."""
+        try:
+            identity = self.client("sts").get_caller_identity()
+        except ClientError as error:
+            code = error.response["Error"]["Code"]
+            if code not in _REFUSED_CREDENTIALS:
+                raise
+            raise OperationError(
+                f"the credentials {_REFUSED_CREDENTIALS[code]} ({code}): get new ones where yours "
+                "come from (such as aws sso login), then run the same command again"
+            ) from error
         if identity["Account"] != self.account_id:
             raise OperationError(
                 f"the credentials are of account {identity['Account']}; {self.name} is "

@@ -5,7 +5,7 @@ by side, and `make preflight` asks IAM whether what is deployed still allows it.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -187,9 +187,15 @@ def denials(environment: Environment, role: Role) -> Iterator[str]:
     if role.service not in json.dumps(trusted):
         yield f"{role.name} does not trust {role.service}"
 
+    yield from refusals(iam, found["Arn"], role.name, role.needs)
+
+
+def refusals(iam, principal_arn: str, name: str, needs: Iterable[Need]) -> Iterator[str]:
+    """Yield each thing that IAM would refuse a user or role, which is called by this name."""
+
     def simulate(need: Need) -> list[str]:
         answers = iam.simulate_principal_policy(
-            PolicySourceArn=found["Arn"],
+            PolicySourceArn=principal_arn,
             ActionNames=list(need.actions),
             ResourceArns=[need.resource],
             ContextEntries=[
@@ -198,12 +204,12 @@ def denials(environment: Environment, role: Role) -> Iterator[str]:
             ],
         )["EvaluationResults"]
         return [
-            f"{role.name} is not allowed {answer['EvalActionName']} on {need.resource} "
+            f"{name} is not allowed {answer['EvalActionName']} on {need.resource} "
             f"({answer['EvalDecision']})"
             for answer in answers
             if answer["EvalDecision"] != "allowed"
         ]
 
     with ThreadPoolExecutor(SIMULATIONS_AT_ONCE) as pool:
-        for denied in pool.map(simulate, role.needs):
+        for denied in pool.map(simulate, needs):
             yield from denied

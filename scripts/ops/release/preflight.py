@@ -20,6 +20,7 @@ from ops.checks.credentials_check import findings
 from ops.data.warehouse import Warehouse, administrator_secret
 from ops.environment import STACKS, Environment, OperationError, command
 from ops.release import evidence, gates, lock
+from ops.release.caller_permissions import require_permissions
 from ops.release.checklist import Check, make_all, require
 from ops.release.evidence import BUILDS, Release
 from ops.release.live import live_release
@@ -56,6 +57,11 @@ class Preflight:
             "account",
             lambda: caller(self._environment),
             f"choose credentials of the right account (AWS_PROFILE), or correct {settings}",
+        )
+        yield Check(
+            "permissions",
+            lambda: require_permissions(self._environment, caller(self._environment)),
+            "have the caller's policies allow it, or choose other credentials (AWS_PROFILE)",
         )
         yield Check(
             "lock",

@@ -1,6 +1,7 @@
 """What a deploy must know before it starts: where it goes, as whom, and what is live there.
 
-Refuses credentials of another account and another region than the environment's.
+Refuses credentials of another account and another region than the environment's, and for a deploy
+a caller who would be refused something on the way.
 """
 
 import argparse
@@ -9,6 +10,7 @@ import sys
 import boto3
 
 from ops.environment import Environment, OperationError, command
+from ops.release.caller_permissions import require_permissions
 from ops.release.canary import leftover
 from ops.release.live import live_release
 
@@ -18,7 +20,8 @@ def caller(environment: Environment) -> str:
     region = boto3.Session().region_name
     if region != environment.region:
         raise OperationError(
-            f"the region is {region}; {environment.name} is configured for {environment.region}"
+            f"the region is {region or 'not set'}; {environment.name} is configured for "
+            f"{environment.region}"
         )
     return environment.caller()
 
@@ -29,8 +32,12 @@ def main() -> int:
     canary has left, a line each."""
     parser = argparse.ArgumentParser(prog="python -m ops.release.target", description=__doc__)
     parser.add_argument("--env", required=True)
-    environment = Environment.load(parser.parse_args().env)
+    parser.add_argument("--to-deploy", action="store_true", help="whether the caller may deploy")
+    arguments = parser.parse_args()
+    environment = Environment.load(arguments.env)
     who = caller(environment)
+    if arguments.to_deploy:
+        require_permissions(environment, who)
     live = live_release(environment)
     print(environment.prefix, environment.account_id, environment.region, who, sep="\n")
     print(environment.config["release"]["strategy"])

@@ -1,0 +1,141 @@
+"""Whether whoever deploys may do it, asked before anything is changed.
+
+IAM simulates what the phases call, and what CloudFormation calls in the caller's name to make the
+resources whose names are known beforehand. What has an ARN that AWS chooses, such as a key or the
+workgroup, cannot be asked for; a phase that is refused such a thing fails before the switch.
+"""
+
+from collections.abc import Iterator
+
+from botocore.exceptions import ClientError
+
+from ops.environment import LIVE, STACKS, Environment, OperationError
+from ops.release.permissions import GLUE, LAMBDA, STATES, Need, refusals
+
+FUNCTIONS = ("trigger-etl", "validate-input", "check-quality", "load-warehouse")
+# Who the roles are passed to, by the ends of the roles' names.
+PASSED = {name: LAMBDA for name in FUNCTIONS} | {"etl-glue": GLUE, "etl-states": STATES}
+
+
+def needs(environment: Environment) -> Iterator[Need]:
+    """Yield what a deploy to the environment has to be allowed."""
+    prefix, place = environment.prefix, f"{environment.region}:{environment.account_id}"
+    account = environment.account_id
+    for stack in STACKS:
+        yield Need(
+            (
+                "cloudformation:CreateChangeSet",
+                "cloudformation:DeleteChangeSet",
+                "cloudformation:DescribeChangeSet",
+                "cloudformation:DescribeStackEvents",
+                "cloudformation:DescribeStacks",
+                "cloudformation:ExecuteChangeSet",
+                "cloudformation:GetTemplate",
+                "cloudformation:ListStackResources",
+            ),
+            f"arn:aws:cloudformation:{place}:stack/{environment.stack(stack)}/*",
+        )
+    yield from _storage(environment)
+    for name in FUNCTIONS:
+        yield Need(
+            (
+                "lambda:CreateAlias",
+                "lambda:CreateFunction",
+                "lambda:DeleteFunction",
+                "lambda:GetAlias",
+                "lambda:GetFunction",
+                "lambda:InvokeFunction",
+                "lambda:ListVersionsByFunction",
+                "lambda:PublishVersion",
+                "lambda:UpdateAlias",
+                "lambda:UpdateFunctionCode",
+                "lambda:UpdateFunctionConfiguration",
+            ),
+            f"arn:aws:lambda:{place}:function:{environment.function(name)}",
+        )
+    yield Need(
+        (
+            "states:CreateStateMachine",
+            "states:CreateStateMachineAlias",
+            "states:DeleteStateMachineVersion",
+            "states:DescribeStateMachine",
+            "states:DescribeStateMachineAlias",
+            "states:ListExecutions",
+            "states:ListStateMachineVersions",
+            "states:PublishStateMachineVersion",
+            "states:StartExecution",
+            "states:UpdateStateMachine",
+            "states:UpdateStateMachineAlias",
+        ),
+        environment.state_machine_arn,
+    )
+    # What names an alias or a version is decided by the qualified ARN too.
+    yield Need(
+        ("states:DescribeStateMachineAlias", "states:UpdateStateMachineAlias"),
+        f"{environment.state_machine_arn}:{LIVE}",
+    )
+    yield Need(
+        (
+            "states:DeleteStateMachineVersion",
+            "states:DescribeStateMachine",
+            "states:ListExecutions",
+            "states:StartExecution",
+        ),
+        f"{environment.state_machine_arn}:1",
+    )
+    yield Need(
+        ("states:DescribeExecution", "states:GetExecutionHistory"), environment.execution_arn("x")
+    )
+    yield Need(
+        ("glue:CreateJob", "glue:GetJob", "glue:UpdateJob"),
+        f"arn:aws:glue:{place}:job/{environment.glue_job}",
+    )
+    yield Need(("cloudwatch:DescribeAlarms",), "*")
+    for name, service in PASSED.items():
+        role = f"arn:aws:iam::{account}:role/{prefix}-{name}"
+        yield Need(("iam:CreateRole", "iam:GetRole", "iam:PutRolePolicy"), role)
+        yield Need(("iam:PassRole",), role, {"iam:PassedToService": service})
+
+
+def _storage(environment: Environment) -> Iterator[Need]:
+    releases, data = (
+        f"arn:aws:s3:::{name}" for name in (environment.artifact_bucket, environment.data_bucket)
+    )
+    for bucket in (releases, data):
+        yield Need(("s3:CreateBucket", "s3:ListBucket", "s3:ListBucketVersions"), bucket)
+    for folder in ("releases", "deploys", "locks", "backups"):
+        yield Need(("s3:GetObject", "s3:PutObject"), f"{releases}/{folder}/x")
+    for folder in ("releases", "locks", "backups"):
+        yield Need(("s3:DeleteObject",), f"{releases}/{folder}/x")
+    yield Need(("s3:PutObject", "s3:DeleteObjectVersion"), f"{data}/data/smoke/x")
+    yield Need(("s3:GetObject", "s3:DeleteObjectVersion"), f"{data}/data/runs/x")
+
+
+def require_permissions(environment: Environment, caller_arn: str) -> str:
+    """Return what was asked for, in words; raise OperationError with all that is not allowed."""
+    if caller_arn.endswith(":root"):
+        return "the account's root user: nothing is refused it"
+    demanded = list(needs(environment))
+    try:
+        iam = environment.client("iam")
+        principal = _principal(iam, caller_arn)
+        refused = list(refusals(iam, principal, caller_arn, demanded))
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "AccessDenied":
+            raise
+        raise OperationError(
+            f"{caller_arn} may not ask IAM what it may do: allow it iam:SimulatePrincipalPolicy "
+            f"(and iam:GetRole, where it is a role) on itself. {error}"
+        ) from error
+    if refused:
+        raise OperationError("\n".join(refused))
+    return f"{sum(len(need.actions) for need in demanded)} actions are allowed to {caller_arn}"
+
+
+def _principal(iam, caller_arn: str) -> str:
+    """Return whose policies count: the user, or the role that a session is of."""
+    _, _, resource = caller_arn.rpartition(":")
+    kind, _, name = resource.partition("/")
+    if kind != "assumed-role":
+        return caller_arn
+    return iam.get_role(RoleName=name.partition("/")[0])["Role"]["Arn"]  # with its path

@@ -1,0 +1,241 @@
+"""With TARGET=aws, whoever may not deploy is told so, and what to do; nothing is touched.
+
+The caller's own settings decide where it goes: here to local accounts that do not match.
+"""
+
+import json
+import os
+import subprocess
+import time
+import uuid
+
+import boto3
+import pytest
+from botocore.config import Config
+from ops.environment import Environment
+from ops.release.caller_permissions import needs
+
+from tests.conftest import ACCOUNTS, REPOSITORY
+
+# The first phase after the target was checked refuses it, and touches nothing either.
+VERSION = "no-such-version"
+
+
+def deploy(aws, settings) -> subprocess.CompletedProcess:
+    """Run make deploy ENV=dev TARGET=aws with AWS settings of the caller's own."""
+    kept = {name: os.environ[name] for name in ("HOME", "PATH", "LANG", "CI") if name in os.environ}
+    return subprocess.run(
+        ["make", "--silent", "deploy", "ENV=dev", "TARGET=aws", f"VERSION={VERSION}"],
+        cwd=REPOSITORY,
+        env=kept | {"AWS_ENDPOINT_URL": aws.url, "NO_PROXY": "127.0.0.1"} | settings,
+        text=True,
+        capture_output=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def settings_of(credentials, region="us-east-1") -> dict[str, str]:
+    """Return credentials as a terminal has them; no profile of this machine gets in between."""
+    settings = {
+        "AWS_ACCESS_KEY_ID": credentials["AccessKeyId"],
+        "AWS_SECRET_ACCESS_KEY": credentials["SecretAccessKey"],
+        "AWS_REGION": region,
+        "AWS_DEFAULT_REGION": region,
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    }
+    if token := credentials.get("SessionToken"):
+        settings["AWS_SESSION_TOKEN"] = token
+    return settings
+
+
+def profile_settings(aws, profile, region="us-east-1") -> dict[str, str]:
+    """Return the settings of somebody who uses a profile."""
+    files = ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE")
+    return {name: aws.env[name] for name in files} | {
+        "AWS_PROFILE": profile,
+        "AWS_REGION": region,
+        "AWS_DEFAULT_REGION": region,
+    }
+
+
+def everything(aws) -> dict[str, list]:
+    """Return what there is in all accounts that a deploy could make or change."""
+    found: dict[str, list] = {}
+    for profile in ACCOUNTS:
+        session = aws.session(profile)
+        s3, states, functions = (session.client(name) for name in ("s3", "stepfunctions", "lambda"))
+        stacks = session.client("cloudformation").describe_stacks()["Stacks"]
+        found[f"{profile} stacks"] = sorted(
+            (stack["StackName"], stack["StackStatus"], str(stack.get("LastUpdatedTime")))
+            for stack in stacks
+        )
+        found[f"{profile} objects"] = sorted(
+            (bucket["Name"], item["Key"], item["VersionId"])
+            for bucket in s3.list_buckets()["Buckets"]
+            for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket["Name"])
+            for item in page.get("Versions", []) + page.get("DeleteMarkers", [])
+        )
+        found[f"{profile} functions"] = sorted(
+            (version["FunctionArn"], version["CodeSha256"])
+            for page in functions.get_paginator("list_functions").paginate(FunctionVersion="ALL")
+            for version in page["Functions"]
+        )
+        found[f"{profile} machines"] = sorted(
+            version["stateMachineVersionArn"]
+            for machine in states.list_state_machines()["stateMachines"]
+            for version in states.list_state_machine_versions(
+                stateMachineArn=machine["stateMachineArn"]
+            )["stateMachineVersions"]
+        )
+        roles = session.client("iam").list_roles()["Roles"]
+        found[f"{profile} roles"] = sorted(role["Arn"] for role in roles)
+    return found
+
+
+@pytest.fixture(name="refused")
+def fixture_refused(local_aws):
+    """A function that deploys and returns what it says: it must be refused at once, and all of
+    the accounts must be as before."""
+
+    def refused(settings) -> str:
+        before = everything(local_aws)
+        done = deploy(local_aws, settings)
+        assert done.returncode != 0 and done.stdout == ""
+        assert "FAILED in phase check_target" in done.stderr, done.stderr
+        assert "==> verify_release" not in done.stderr
+        assert "deploy: remedy: " in done.stderr
+        assert everything(local_aws) == before
+        return done.stderr
+
+    return refused
+
+
+@pytest.fixture(name="user")
+def fixture_user(local_aws):
+    """A function that makes a user of account dev with these statements; returns its settings."""
+    iam, made = local_aws.session("dev").client("iam"), []
+
+    def user(*statements) -> dict[str, str]:
+        name = f"deployer-{uuid.uuid4().hex[:8]}"
+        iam.create_user(UserName=name)
+        made.append(name)
+        iam.put_user_policy(
+            UserName=name,
+            PolicyName="own",
+            PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": list(statements)}),
+        )
+        return settings_of(iam.create_access_key(UserName=name)["AccessKey"])
+
+    yield user
+    for name in made:
+        for key in iam.list_access_keys(UserName=name)["AccessKeyMetadata"]:
+            iam.delete_access_key(UserName=name, AccessKeyId=key["AccessKeyId"])
+        iam.delete_user_policy(UserName=name, PolicyName="own")
+        iam.delete_user(UserName=name)
+
+
+def least_policy() -> list[dict]:
+    """Return the statements that allow what the deploy asks for, and nothing else."""
+    own = {
+        "Effect": "Allow",
+        "Action": "iam:SimulatePrincipalPolicy",
+        "Resource": f"arn:aws:iam::{ACCOUNTS['dev']}:user/*",
+    }
+    return [own] + [
+        {
+            "Effect": "Allow",
+            "Action": list(need.actions),
+            "Resource": need.resource,
+            **({"Condition": {"StringEquals": need.context}} if need.context else {}),
+        }
+        for need in needs(Environment.load("dev"))
+    ]
+
+
+def deny(action) -> dict:
+    return {"Effect": "Deny", "Action": action, "Resource": "*"}
+
+
+def test_another_account_is_refused(local_aws, refused):
+    said = refused(profile_settings(local_aws, "qa"))
+    assert "account 222222222222; dev is configured for account 111111111111" in said
+    assert "choose credentials of the right account" in said
+
+
+def test_another_region_is_refused(local_aws, refused):
+    said = refused(profile_settings(local_aws, "dev", region="eu-west-1"))
+    assert "the region is eu-west-1; dev is configured for us-east-1" in said
+
+
+def test_expired_credentials_are_refused(local_aws, refused):
+    # A session of one second: botocore refuses to ask for less than AWS gives, so it is not asked.
+    lenient = Config(parameter_validation=False)
+    sts = local_aws.session("dev").client("sts", config=lenient)
+    credentials = sts.get_session_token(DurationSeconds=1)["Credentials"]
+    mine = boto3.client(
+        "sts",
+        region_name="us-east-1",
+        endpoint_url=local_aws.url,
+        aws_access_key_id=credentials["AccessKeyId"],
+        aws_secret_access_key=credentials["SecretAccessKey"],
+        aws_session_token=credentials["SessionToken"],
+    )
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            mine.get_caller_identity()
+        except mine.exceptions.ClientError as error:
+            assert "Expired" in error.response["Error"]["Code"]
+            break
+        assert time.monotonic() < deadline, "the session does not expire"
+        time.sleep(0.2)
+
+    said = refused(settings_of(credentials))
+    assert "the credentials have expired" in said
+    assert "get new ones where yours come from" in said
+
+
+def test_credentials_that_nobody_has_issued_are_refused(refused):
+    unknown = {"AccessKeyId": "AKIAAAAAAAAAAAAAAAAA", "SecretAccessKey": "x" * 40}
+    assert "the credentials are unknown to AWS" in refused(settings_of(unknown))
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        "cloudformation:ExecuteChangeSet",
+        "iam:PassRole",
+        "lambda:PublishVersion",
+        "s3:PutObject",
+        "states:UpdateStateMachineAlias",
+    ],
+)
+def test_a_missing_permission_is_named(user, refused, action):
+    said = refused(user(*least_policy(), deny(action)))
+    assert f"is not allowed {action} on arn:aws:" in said and "explicitDeny" in said
+
+
+def test_all_that_is_missing_is_named_at_once(user, refused):
+    policy = [one for one in least_policy() if "lambda:CreateAlias" not in one["Action"]]
+    said = refused(user(*policy))
+    for function in ("trigger-etl", "validate-input", "check-quality", "load-warehouse"):
+        for action in ("lambda:PublishVersion", "lambda:UpdateAlias"):
+            function_arn = f"function:retail-pipeline-dev-{function} (implicitDeny)"
+            assert any(
+                f"is not allowed {action} on " in line and line.endswith(function_arn)
+                for line in said.splitlines()
+            ), said
+
+
+def test_who_may_not_ask_is_told_what_it_needs(user, refused):
+    policy = [one for one in least_policy() if one["Action"] != "iam:SimulatePrincipalPolicy"]
+    assert "allow it iam:SimulatePrincipalPolicy" in refused(user(*policy))
+
+
+def test_who_may_deploy_gets_past_the_target(local_aws, user):
+    """What is refused above is refused for its own reason: with the right settings it goes on."""
+    for settings in (profile_settings(local_aws, "dev"), user(*least_policy())):
+        done = deploy(local_aws, settings)
+        assert "FAILED in phase verify_release" in done.stderr, done.stderr
