@@ -31,6 +31,12 @@ copy_definitions() {
   done
 }
 
+# What can be known of a release without an account is known here, before anything is uploaded.
+check_definitions() {
+  python -m ops.checks.asl_check "$REPOSITORY"/step-functions/*.asl.json >&2 &&
+    cfn-lint "$REPOSITORY"/cloudformation/*.yaml >&2
+}
+
 # Arguments: glue or lambda.  Outputs: where its package waits for a build of the sources as they are.
 waiting_package() {
   echo "$REPOSITORY/build/.packages/$(python -m ops.build.version)-$1"
@@ -65,7 +71,7 @@ package() {
 # Builds beside the target and moves it there whole, so that an interrupted build leaves none.
 # Arguments: version.
 build() {
-  local version="$1" target="$REPOSITORY/build/$1" glue lambdas
+  local version="$1" target="$REPOSITORY/build/$1" glue lambdas definitions
   mkdir -p "$REPOSITORY/build"
   partial="$(mktemp -d "$REPOSITORY/build/.partial.XXXXXX")"
   trap 'rm -rf "$partial"' EXIT
@@ -75,8 +81,10 @@ build() {
   glue=$!
   package lambda "$partial" &
   lambdas=$!
+  check_definitions &
+  definitions=$!
   copy_definitions "$partial"
-  wait_all "$glue" "$lambdas" || die "packaging failed; its output is above"
+  wait_all "$glue" "$lambdas" "$definitions" || die "packaging or a check of the definitions failed; it is said above"
   python -m ops.build.sbom --version "$version" "$partial"
   python -m ops.build.manifest create --version "$version" "$partial"
 

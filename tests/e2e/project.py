@@ -77,6 +77,15 @@ class Project:
             for route in alias["routingConfiguration"]
         }
 
+    def aliases(self) -> dict[str, dict]:
+        """Return where both aliases called live point: executions and events, by version."""
+        trigger = self.client("lambda").get_alias(FunctionName=f"{PREFIX}-trigger-etl", Name="live")
+        others = trigger.get("RoutingConfig", {}).get("AdditionalVersionWeights", {})
+        return {
+            "executions": self.routes(),
+            "events": {trigger["FunctionVersion"]: 1 - sum(others.values()), **others},
+        }
+
     def last_record(self) -> dict:
         """Return the record of the last deploy or rollback."""
         s3 = self.client("s3")

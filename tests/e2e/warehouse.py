@@ -1,6 +1,7 @@
 """What the warehouse holds of one file, read row by row and put beside what plain Python says."""
 
 import csv
+from collections.abc import Iterator
 from pathlib import Path
 
 from tests.e2e.reference import Expected
@@ -17,12 +18,17 @@ def table(project, file: Path, env: str = "dev") -> str:
     return rows_where(project, f"time::date = '{stamp[:4]}-{stamp[4:6]}-{stamp[6:]}'", env)
 
 
+def read_rows(project, condition: str, env: str = "dev") -> Iterator[tuple[str | None, ...]]:
+    """Yield the table's rows that an SQL condition selects, as the warehouse prints them."""
+    lines = project.query(f"select {COLUMNS} from products where {condition}", env)
+    for row in csv.reader(f"{line}\n" for line in lines):
+        yield tuple(value or None for value in row)
+
+
 def rows_where(project, condition: str, env: str = "dev") -> str:
     """Return count and hash of the table's rows that an SQL condition selects."""
-    lines = project.query(f"select {COLUMNS} from products where {condition}", env)
     found = Expected()
-    for row in csv.reader(f"{line}\n" for line in lines):
-        values = tuple(value or None for value in row)
+    for values in read_rows(project, condition, env):
         key = (values[0], values[9])
         assert key not in found.rows, f"the key {key} is doubled"
         found.rows[key] = values
