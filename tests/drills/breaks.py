@@ -1,0 +1,122 @@
+"""How a deploy is broken in each of its phases, besides being killed there.
+
+None of it needs a hook in the scripts: an action is denied to the user that deploys from the moment
+that the phase begins, an artifact or a setting in the checkout is damaged, an alarm goes off.
+"""
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from tests.e2e.project import PREFIX, Project
+from tests.integration.localaws_workshop import wait_until
+
+CANARY = ("STRATEGY=canary", "SET=release.canary.weights=[50] release.canary.interval_seconds=60")
+SHARED_SECONDS = 120
+_USER, _POLICY = "admin", "drill"
+
+Damage = Callable[[Project, str], contextlib.AbstractContextManager]
+
+
+@dataclass(frozen=True)
+class Break:
+    """One way to break a phase: actions that are denied when it begins, something that is damaged
+    before the deploy, or an alarm that goes off while the traffic is shared."""
+
+    what: str
+    denied: tuple[str, ...] = ()
+    damage: Damage | None = None
+    alarm: bool = False
+
+
+def denied(*actions: str) -> Break:
+    """Return a break by AWS, which refuses these actions."""
+    return Break(f"AWS refuses {actions[0]}", denied=actions)
+
+
+@contextlib.contextmanager
+def denying(project: Project) -> Iterator[Callable[[tuple[str, ...]], None]]:
+    """Give a function that denies actions to the user that deploys, until the end of the block."""
+    iam = project.client("iam")
+
+    def deny(actions: tuple[str, ...]) -> None:
+        statement = {"Effect": "Deny", "Action": list(actions), "Resource": "*"}
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        iam.put_user_policy(UserName=_USER, PolicyName=_POLICY, PolicyDocument=policy)
+
+    try:
+        yield deny
+    finally:
+        with contextlib.suppress(iam.exceptions.NoSuchEntityException):
+            iam.delete_user_policy(UserName=_USER, PolicyName=_POLICY)
+
+
+@contextlib.contextmanager
+def ringing(project: Project) -> Iterator[str]:
+    """Set an alarm of the environment off, until the end of the block; give its name."""
+    cloudwatch = project.client("cloudwatch")
+    name = cloudwatch.describe_alarms(AlarmNamePrefix=PREFIX)["MetricAlarms"][0]["AlarmName"]
+    cloudwatch.set_alarm_state(AlarmName=name, StateValue="ALARM", StateReason="a drill")
+    try:
+        yield name
+    finally:
+        cloudwatch.set_alarm_state(AlarmName=name, StateValue="OK", StateReason="the drill is over")
+
+
+@contextlib.contextmanager
+def _damaged_artifact(checkout: Project, version: str) -> Iterator[None]:
+    path = checkout.folder / "build" / version / "glue/etl_main.py"
+    content = path.read_bytes()
+    path.write_bytes(content + b"# damaged\n")
+    try:
+        yield
+    finally:
+        path.write_bytes(content)
+
+
+@contextlib.contextmanager
+def _unapproved(checkout: Project, _version: str) -> Iterator[None]:
+    path = checkout.folder / "config/dev/settings.yaml"
+    content = path.read_text(encoding="utf-8")
+    assert "gates:\n" in content
+    path.write_text(
+        content.replace("gates:\n", "gates:\n  approvals: [release-manager]\n"), encoding="utf-8"
+    )
+    try:
+        yield
+    finally:
+        path.write_text(content, encoding="utf-8")
+
+
+def wait_until_shared(project: Project) -> None:
+    """Wait until a canary shares the traffic."""
+    wait_until(lambda: len(project.routes()) == 2, seconds=SHARED_SECONDS)
+
+
+# A phase of deploy.sh that is missing here turns a test red (tests/unit/test_drills.py).
+BREAKS: dict[str, Break] = {
+    "check_target": denied("states:DescribeStateMachineAlias"),
+    "verify_release": Break("a damaged artifact", damage=_damaged_artifact),
+    "check_gates": Break("an approval that is missing", damage=_unapproved),
+    "artifacts_stack": denied("cloudformation:CreateChangeSet"),
+    "take_lock": denied("s3:PutObject"),
+    "backup": denied("lambda:GetFunction", "lambda:GetFunctionConfiguration"),
+    "end_canary": denied("states:UpdateStateMachineAlias"),
+    "upload_release": denied("s3:PutObject"),
+    "data_stack": denied("cloudformation:CreateChangeSet"),
+    "application_stack": denied("cloudformation:ExecuteChangeSet"),
+    "monitoring_stack": denied("cloudformation:CreateChangeSet"),
+    "publish": denied("lambda:PublishVersion"),
+    "prepare_warehouse": denied(
+        "redshift-data:ExecuteStatement", "redshift-data:BatchExecuteStatement"
+    ),
+    "publish_state_machine": denied(
+        "states:UpdateStateMachine", "states:PublishStateMachineVersion"
+    ),
+    "smoke_test": denied("states:StartExecution"),
+    "shift_traffic": Break("an alarm during the canary", alarm=True),
+    "switch_live": denied("states:UpdateStateMachineAlias"),
+    "record_deploy": denied("s3:PutObject"),
+    "prune": denied("states:ListStateMachineVersions"),
+}

@@ -1,0 +1,236 @@
+"""Breaks a deploy in a phase, looks at what is live, feeds a file, and deploys again."""
+
+import contextlib
+import os
+import re
+import signal
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from pathlib import Path
+
+from tests.conftest import REPOSITORY
+from tests.drills.breaks import BREAKS, CANARY, Break, denying, ringing, wait_until_shared
+from tests.drills.releases import must
+from tests.e2e.one_row import a_file
+from tests.e2e.project import Project
+
+AS_BEFORE, RETURNED, SHARED, SWITCHED = (
+    "as before",
+    "returned, as before",
+    "shared with what was live before",
+    "the new release",
+)
+# From the end of this phase on, what is live is the new release.
+SWITCH = "switch_live"
+BEGINS, ENDS = "==> {phase}\n", "    [0-9.]+ s\n"
+FIRST_DAY = date(2021, 1, 1)
+
+
+def phases_of(script: Path = REPOSITORY / "scripts/deploy.sh") -> list[str]:
+    """Return the phases of a script, as it lists them."""
+    listed = re.search(r"^readonly PHASES=\((.*?)^\)", script.read_text("utf-8"), re.M | re.S)
+    assert listed, f"{script} lists no PHASES"
+    return re.findall(r"^  (\w+)", listed[1], re.M)
+
+
+@dataclass
+class Row:
+    """What came of one break; `faults` is empty when it was as promised."""
+
+    phase: str
+    how: str
+    live: str = ""
+    seconds: float = 0.0  # until the deploy had ended, or was killed
+    again: float | None = None  # the deploy again that finished the job
+    faults: list[str] = field(default_factory=list)
+
+
+class Deploy:
+    """A deploy that is watched, and held where something is to be done to it."""
+
+    def __init__(self, checkout: Project, version: str, *options: str):
+        self._process = checkout.start("deploy", "ENV=dev", f"VERSION={version}", *options)
+        self.said = ""
+        self.started = time.monotonic()
+
+    def until(self, phase: str, ended: bool = False) -> None:
+        """Return as soon as a phase begins, or has ended; the deploy stands still then."""
+        within = False
+        for line in self._process.stderr:
+            self.said += line
+            begins = line == BEGINS.format(phase=phase)
+            within = within or begins
+            if within and (re.fullmatch(ENDS, line) if ended else begins):
+                self._signal(signal.SIGSTOP)
+                return
+        raise RuntimeError(f"the deploy did not come to {phase}:\n{self.said}")
+
+    def go_on(self) -> None:
+        """Let it go on."""
+        self._signal(signal.SIGCONT)
+
+    def kill(self) -> float:
+        """Kill all of it; return the seconds that it took until then."""
+        self._signal(signal.SIGKILL)
+        self._process.communicate()
+        return time.monotonic() - self.started
+
+    def wait(self) -> tuple[int, float]:
+        """Return its exit code and its seconds."""
+        self.said += self._process.stderr.read()
+        self._process.stdout.read()
+        return self._process.wait(), time.monotonic() - self.started
+
+    def _signal(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, number)
+
+
+class PhaseDrill:
+    """Drills one phase after another, each with a release that is not live yet."""
+
+    def __init__(self, checkout: Project, folder: Path, say: Callable[[str], None] = print):
+        self._checkout, self._folder, self._say = checkout, folder, say
+        self._day = FIRST_DAY
+
+    def run(self, phase: str, version: str) -> list[Row]:
+        """Break a deploy of `version` in a phase, by its break and by SIGKILL as it begins and
+        when it has ended; then deploy it again."""
+        before = self._checkout.aliases()
+        options = CANARY if phase == "shift_traffic" else ()
+        if phase == "end_canary":
+            self._leave_a_canary(version)
+        rows = []
+        for row, attempt in self._attempts(phase, version, options):
+            self._say(f"drill: {phase}: {row.how}")
+            at_start = self._checkout.aliases()
+            row.seconds = attempt(row)
+            row.live = self._live(before, at_start, version)
+            row.faults += self._faults(row, version)
+            rows.append(row)
+        rows[-1].again = self._finish(rows[-1], version)
+        for row in rows:
+            self._say("\n".join([f"drill: {phase}: {row.how}: {row.live}", *row.faults]))
+        return rows
+
+    def _attempts(
+        self, phase: str, version: str, options: tuple[str, ...]
+    ) -> Iterator[tuple[Row, Callable[[Row], float]]]:
+        broken = BREAKS[phase]
+        yield Row(phase, broken.what), lambda row: self._break(row, version, broken, options)
+        yield (
+            Row(phase, "SIGKILL as it begins"),
+            lambda row: self._kill(row, version, options, ended=False),
+        )
+        if phase == "shift_traffic":
+            yield (
+                Row(phase, "SIGKILL while the traffic is shared"),
+                lambda row: self._kill_shared(row, version, options),
+            )
+            options = tuple(option.replace("_seconds=60", "_seconds=3") for option in options)
+        yield (
+            Row(phase, "SIGKILL when it has ended"),
+            lambda row: self._kill(row, version, options, ended=True),
+        )
+
+    # ---- how it is broken ------------------------------------------------------------------------
+
+    def _break(self, row: Row, version: str, broken: Break, options: tuple[str, ...]) -> float:
+        with contextlib.ExitStack() as stack:
+            if broken.damage:
+                stack.enter_context(broken.damage(self._checkout, version))
+            deploy = Deploy(self._checkout, version, *options)
+            deny = stack.enter_context(denying(self._checkout))
+            deploy.until(row.phase)
+            if broken.denied:
+                deny(broken.denied)
+            deploy.go_on()
+            if broken.alarm:
+                wait_until_shared(self._checkout)
+                stack.enter_context(ringing(self._checkout))
+            code, seconds = deploy.wait()
+        if code == 0:
+            row.faults.append("the deploy has not noticed")
+        if not re.search(rf"(FAILED|RETURNED) in phase {row.phase} ", deploy.said):
+            row.faults.append(f"it does not say that it failed in {row.phase}:\n{deploy.said}")
+        if "deploy: remedy: " not in deploy.said:
+            row.faults.append("it names no remedy")
+        if broken.alarm and "RETURNED in phase" not in deploy.said:
+            row.faults.append("the canary did not return by itself")
+        return seconds
+
+    def _kill(self, row: Row, version: str, options: tuple[str, ...], ended: bool) -> float:
+        deploy = Deploy(self._checkout, version, *options)
+        deploy.until(row.phase, ended)
+        return deploy.kill()
+
+    def _kill_shared(self, row: Row, version: str, options: tuple[str, ...]) -> float:
+        deploy = Deploy(self._checkout, version, *options)
+        deploy.until(row.phase)
+        deploy.go_on()
+        wait_until_shared(self._checkout)
+        return deploy.kill()
+
+    def _leave_a_canary(self, version: str) -> None:
+        self._kill_shared(Row("shift_traffic", ""), version, CANARY)
+
+    # ---- what must be so afterwards --------------------------------------------------------------
+
+    def _live(self, before: dict, at_start: dict, version: str) -> str:
+        """Say what is live, beside what was before the drill and before this attempt."""
+        now = self._checkout.aliases()
+        if now == before:
+            return AS_BEFORE if at_start == before else RETURNED
+        (blue,) = before["executions"]
+        if len(now["executions"]) == 2 and now["executions"].get(blue, 0) >= 50:
+            return SHARED
+        if list(now["executions"].values()) == [100] and self._release_live() == version:
+            return SWITCHED
+        return f"something else: {now}, and was {before}"
+
+    def _release_live(self) -> str:
+        return must(self._checkout.make("live", "ENV=dev")).stdout.strip()
+
+    def _faults(self, row: Row, version: str) -> Iterator[str]:
+        if row.live not in self._promised(row):
+            yield f"live is {row.live}; promised: {' or '.join(self._promised(row))}"
+        if fault := self._feed():
+            yield fault
+        if row.live == SWITCHED and self._release_live() != version:
+            yield f"live is {self._release_live()} by now"
+
+    def _promised(self, row: Row) -> tuple[str, ...]:
+        """Return what may be live after a break: only the switch changes it, a canary shares it."""
+        phases = phases_of()
+        after = phases.index(row.phase) - phases.index(SWITCH)
+        if after > 0 or (after == 0 and row.how == "SIGKILL when it has ended"):
+            return (SWITCHED,)
+        if row.phase == "shift_traffic" and row.how.startswith("SIGKILL w"):
+            return (SHARED,)
+        if row.phase == "end_canary" and row.how != "SIGKILL when it has ended":
+            return (SHARED,)
+        return (AS_BEFORE, RETURNED)
+
+    def _feed(self) -> str:
+        """Feed a file; return what was wrong with that, nothing where its row is loaded."""
+        file = a_file(self._folder, int(f"{self._day:%Y%m%d}"))
+        self._day += timedelta(days=1)
+        fed = self._checkout.feed(file)
+        if fed.returncode:
+            return f"a file fed afterwards was not loaded:\n{fed.stderr}"
+        product = file.stem.removeprefix("Products_")
+        rows = self._checkout.query(f"select quantity from products where product_id = {product}")
+        return "" if rows == ["2"] else f"a file fed afterwards has the rows {rows}"
+
+    def _finish(self, row: Row, version: str) -> float:
+        self._say(f"drill: {row.phase}: deploy again")
+        started = time.monotonic()
+        done = self._checkout.make("deploy", "ENV=dev", f"VERSION={version}")
+        seconds = time.monotonic() - started
+        if done.returncode:
+            row.faults.append(f"deploying again fails:\n{done.stderr}")
+        elif self._release_live() != version or len(self._checkout.routes()) != 1:
+            row.faults.append(f"after deploying again live is {self._release_live()}")
+        return seconds
