@@ -118,8 +118,8 @@ class PhaseDrill:
     def _attempts(
         self, phase: str, version: str, options: tuple[str, ...]
     ) -> Iterator[tuple[Row, Callable[[Row], float]]]:
-        broken = BREAKS[phase]
-        yield Row(phase, broken.what), lambda row: self._break(row, version, broken, options)
+        if broken := BREAKS[phase]:
+            yield Row(phase, broken.what), lambda row: self._break(row, version, broken, options)
         yield (
             Row(phase, "SIGKILL as it begins"),
             lambda row: self._kill(row, version, options, ended=False),
