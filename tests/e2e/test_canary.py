@@ -78,10 +78,11 @@ def fixture_deploying() -> Iterator[Callable]:
         options = ("ENV=dev", "STRATEGY=canary", HALF.format(seconds))
         started.append(project.start("deploy", *options))
         deadline = time.monotonic() + DEPLOY_SECONDS
-        while len(project.routes()) == 1:
-            assert started[-1].poll() is None, started[-1].communicate()
-            assert time.monotonic() < deadline, "the canary does not begin"
-            time.sleep(0.2)
+        for versions in (1, 2):  # what an earlier canary has left is ended first
+            while len(project.routes()) != versions:
+                assert started[-1].poll() is None, started[-1].communicate()
+                assert time.monotonic() < deadline, "the canary does not begin"
+                time.sleep(0.2)
         return started[-1]
 
     yield deploying
