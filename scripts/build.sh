@@ -34,7 +34,7 @@ copy_definitions() {
 # What can be known of a release without an account is known here, before anything is uploaded.
 check_definitions() {
   python -m ops.checks.asl_check "$REPOSITORY"/step-functions/*.asl.json >&2 &&
-    cfn-lint "$REPOSITORY"/cloudformation/*.yaml >&2
+    cfn-lint --non-zero-exit-code error "$REPOSITORY"/cloudformation/*.yaml >&2
 }
 
 # Arguments: glue or lambda.  Outputs: where its package waits for a build of the sources as they are.

@@ -67,10 +67,12 @@ class Deployer:
     ) -> dict:
         """Deploy through a change set; return the stack's description.
 
-        Raises RuntimeError with the failed events when the stack does not reach its end, and
-        ClientError when the template is refused.
+        Raises RuntimeError with the reason when the change set fails, with the failed events when
+        the stack does not reach its end, and ClientError when the template is refused.
         """
         change_set = self.prepare(name, template, parameters, tags)
+        if change_set["Status"] == "FAILED":
+            raise RuntimeError(change_set["StatusReason"])
         self.client.execute_change_set(ChangeSetName=change_set["ChangeSetId"])
         return self.settled(name)
 

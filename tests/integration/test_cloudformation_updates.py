@@ -63,6 +63,7 @@ CHANGES: dict[str, dict[str, Any | Callable[[Any], Any]]] = {
         "EvaluationPeriods": 2,
         "MetricName": "Other",
         "Namespace": "Other",
+        "ActionsEnabled": False,
         "OKActions": [],
         "Period": 120,
         "Statistic": "Average",

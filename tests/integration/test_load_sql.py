@@ -77,6 +77,8 @@ class Offers:
             "rows_in": len(rows),
             "loaded": len(rows),
             "rejected": 0,
+            "rejected_by_reason": {},
+            "rules": [],
             "superseded": 0,
         }
         return load_statements(run | changes, DATASET, self.bucket.role)

@@ -55,6 +55,7 @@ def _job(client) -> None:
     client.update_job(
         JobName=job["Name"],
         JobUpdate={
+            "Description": job["Description"],  # what is left out is emptied
             "Role": job["Role"],
             "Command": job["Command"] | {"ScriptLocation": "s3://elsewhere/etl_main.py"},
             "WorkerType": "G.2X",
