@@ -8,8 +8,8 @@ import pytest
 
 from tests.e2e.one_row import a_file
 
-CHECK_TARGET, BUILD, STACKS, SMOKE = (
-    "check_target",  # reads the environment's configuration
+BEFORE, BUILD, STACKS, SMOKE = (
+    "",  # make itself reads the configuration of every environment, and begins nothing
     "verify_release",  # builds the release, which checks all that needs no account
     "application_stack",
     "smoke_test",
@@ -30,13 +30,13 @@ class Break:
 BREAKS = (
     Break(
         "the configuration of its environment misses a key",
-        CHECK_TARGET,
+        BEFORE,
         (("config/common/settings.yaml", "  lock_lease_seconds: 1800", "  # lock_lease_seconds"),),
         ("lock_lease_seconds",),
     ),
     Break(
         "the configuration of an environment after it misses a key",
-        BUILD,
+        BEFORE,
         (("config/staging/settings.yaml", '  account_id: "333333333333"', "  region: us-east-1"),),
         ("account_id", "staging"),
     ),
@@ -102,9 +102,9 @@ BREAKS = (
             ("cloudformation/application.yaml", "Timeout: 300", "Timeout: 2"),
             (
                 "lambdas/validate_input/src/validate_input.py",
-                '    sources = event["sources"]\n    if not sources:\n',
+                '    sources, target = event["sources"], event["target"]\n',
                 '    __import__("time").sleep(60)\n'
-                '    sources = event["sources"]\n    if not sources:\n',
+                '    sources, target = event["sources"], event["target"]\n',
             ),
         ),
         ("Sandbox.Timedout", "timed out after 2"),
@@ -115,8 +115,8 @@ BREAKS = (
         (
             (
                 "lambdas/load_warehouse/src/load_sql.py",
-                '", ".join(f"{STAGE}.{column}" for column in columns)',
-                '", ".join(f"{STAGE}.{column}" for column in columns)'
+                '", ".join(f"{INCOMING}.{column}" for column in columns)',
+                '", ".join(f"{INCOMING}.{column}" for column in columns)'
                 '.replace("brand", "department")',
             ),
         ),
@@ -152,7 +152,10 @@ def test_a_broken_release_is_not_made_live(project, broken_copy, tmp_path, numbe
 
     # THEN the phase that can know it first stops it and says why
     assert done.returncode != 0 and done.stdout == ""
-    assert f"FAILED in phase {broken.phase} " in done.stderr, done.stderr
+    if broken.phase == BEFORE:
+        assert "==> " not in done.stderr, done.stderr
+    else:
+        assert f"FAILED in phase {broken.phase} " in done.stderr, done.stderr
     for word in broken.says:
         assert word in done.stderr, done.stderr
 

@@ -1,0 +1,1 @@
+"""What a deploy, a promotion, a canary and a restore do to a whole environment: minutes each."""
