@@ -45,7 +45,7 @@ class Project:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,
-            # A shell that runs the tests in the background makes them ignore SIGINT, and so would make.
+            # Where a shell runs the tests in the background, they ignore SIGINT, and so would make.
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
