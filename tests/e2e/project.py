@@ -37,16 +37,15 @@ class Project:
         kept = ("HOME", "PATH", "LANG", "TMPDIR", "CI")
         env = {name: os.environ[name] for name in kept if name in os.environ}
         env |= {k: v for k, v in self.aws.env.items() if k in ("LOCALAWS_HOME", "LOCALAWS_PORT")}
-        return subprocess.Popen(  # pylint: disable=subprocess-popen-preexec-fn
-            ["make", "--silent", *arguments],
+        return subprocess.Popen(
+            # Where a shell runs the tests in the background, they ignore SIGINT, and so would make.
+            ["env", "--default-signal=INT", "make", "--silent", *arguments],
             cwd=self.folder,
             env=env,
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,
-            # Where a shell runs the tests in the background, they ignore SIGINT, and so would make.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
     def feed(self, file: Path, env: str = "dev") -> subprocess.CompletedProcess:
