@@ -22,7 +22,7 @@ from ministack.core.responses import (
 from ministack.services import glue
 
 from localaws import hooks
-from localaws.glue_logs import RunLogs
+from localaws.glue_logs import DEFAULT_PREFIX, RunLogs
 from localaws.glue_process import LaunchError, RunProcess, RunRequest
 from localaws.glue_spark import find_spark
 from localaws.settings import Settings
@@ -267,8 +267,10 @@ class _Run:  # pylint: disable=too-many-instance-attributes
         role = self._job.get("Role", "")
         if not role.startswith("arn:"):
             role = f"arn:aws:iam::{self._account}:role/{role}"
-        logs = RunLogs(self.record["Id"], role)
-        process = RunProcess(_State.settings, self._run_request(role))
+        request = self._run_request(role)
+        prefix = request.arguments.get("--custom-logGroup-prefix", DEFAULT_PREFIX)
+        logs = RunLogs(self.record["Id"], role, prefix)
+        process = RunProcess(_State.settings, request)
         try:
             process.start(logs.write)
             with self._ending:

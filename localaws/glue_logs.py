@@ -10,27 +10,35 @@ from ministack.services import cloudwatch_logs
 
 from localaws.credentials import role_allows
 
+DEFAULT_PREFIX = "/aws-glue/jobs"
 # Standard output and standard error; on AWS Glue 5 writes the driver's there too.
-_GROUPS = {"output": "/aws-glue/jobs/output", "error": "/aws-glue/jobs/error"}
+_STREAMS = ("output", "error")
 _BATCH_SECONDS = 0.5
 
 logger = logging.getLogger("localaws.glue")
 
 
 class RunLogs:
-    """The two log streams of a run, named after it; lines are written in batches."""
+    """The two log streams of a run, named after it; lines are written in batches.
 
-    def __init__(self, run_id: str, role_arn: str):
+    The groups are ``<prefix>/output`` and ``<prefix>/error``: --custom-logGroup-prefix of Glue 5.
+    """
+
+    def __init__(self, run_id: str, role_arn: str, prefix: str = DEFAULT_PREFIX):
         self._run_id = run_id
         self._account, self._region = get_account_id(), get_region()
         self._lock = threading.Lock()
-        self._lines: dict[str, list[dict]] = {"output": [], "error": []}
+        self._lines: dict[str, list[dict]] = {name: [] for name in _STREAMS}
         self._timer: threading.Timer | None = None
-        self._allowed = {name: self._may_write(role_arn, group) for name, group in _GROUPS.items()}
+        groups = {name: f"{prefix}/{name}" for name in _STREAMS}
+        # Where the role may not write, there is no group.
+        self._groups = {
+            name: group for name, group in groups.items() if self._may_write(role_arn, group)
+        }
 
     def write(self, name: str, line: str) -> None:
         """Add one line to ``output`` or ``error``; it is to be read half a second later."""
-        if not line or not self._allowed[name]:
+        if not line or name not in self._groups:
             return
         with self._lock:
             self._lines[name].append({"timestamp": int(time.time() * 1000), "message": line})
@@ -47,7 +55,7 @@ class RunLogs:
                 self._timer = None
             for name, events in self._lines.items():
                 if events:
-                    self._put(_GROUPS[name], events)
+                    self._put(self._groups[name], events)
                 self._lines[name] = []
 
     def _put(self, group: str, events: list[dict]) -> None:

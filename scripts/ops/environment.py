@@ -24,6 +24,7 @@ INBOX = "data/in/"
 FAILED = "data/failed/"
 LIVE = "live"
 STACKS = ("artifacts", "data", "application", "monitoring")
+FUNCTIONS = ("trigger-etl", "validate-input", "check-quality", "load-warehouse")
 WAREHOUSE_DATABASE = "warehouse"
 _REFUSED_CREDENTIALS = {
     "ExpiredToken": "have expired",
@@ -104,9 +105,14 @@ class Environment:
         return f"{self.prefix}-etl"
 
     @property
-    def state_machine_log(self) -> str:
-        """The log group of every execution's history."""
-        return f"/aws/vendedlogs/states/{self.prefix}-etl"
+    def log_groups(self) -> dict[str, str]:
+        """The log groups of the executions, the functions and the Glue job, each with its own."""
+        return {
+            "executions": f"/aws/vendedlogs/states/{self.prefix}-etl",
+            **{name: f"/aws/lambda/{self.function(name)}" for name in FUNCTIONS},
+            "glue output": f"/aws-glue/jobs/{self.glue_job}/output",
+            "glue error": f"/aws-glue/jobs/{self.glue_job}/error",
+        }
 
     def execution_arn(self, run_id: str) -> str:
         """The execution of a run: its name is the run's id."""

@@ -79,11 +79,11 @@ class Jobs(Machines):
         """Start a run and return it when it has ended."""
         return self.wait_run(job, self.start_run(job, arguments, **settings))
 
-    def lines(self, name: str, run_id: str) -> list[str]:
+    def lines(self, name: str, run_id: str, prefix: str = "/aws-glue/jobs") -> list[str]:
         """Return the run's lines in ``output`` or ``error``."""
         try:
             events = self.logs.get_log_events(
-                logGroupName=f"/aws-glue/jobs/{name}", logStreamName=run_id, startFromHead=True
+                logGroupName=f"{prefix}/{name}", logStreamName=run_id, startFromHead=True
             )["events"]
         except self.logs.exceptions.ResourceNotFoundException:
             return []
@@ -234,6 +234,14 @@ def test_output_and_errors_are_in_their_log_groups(jobs, etl):
     assert run["StartedOn"] < run["CompletedOn"]
     assert run["ExecutionTime"] >= 1
     assert run["LogGroupName"] == "/aws-glue/jobs"
+
+
+def test_a_job_may_have_log_groups_of_its_own(jobs):
+    job = jobs.job("print('hello')", DefaultArguments={"--custom-logGroup-prefix": "/aws-glue/own"})
+    run = jobs.run_job(job)
+    assert run["JobRunState"] == "SUCCEEDED", run
+    assert jobs.lines("output", run["Id"], "/aws-glue/own") == ["hello"]
+    assert not jobs.lines("output", run["Id"])
 
 
 # ---- failures --------------------------------------------------------------------------------

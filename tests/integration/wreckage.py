@@ -155,8 +155,8 @@ def _resources(checkout: Checkout) -> None:
 
     checkout.client("events").disable_rule(Name=f"{PREFIX}-inbox")
     logs = checkout.client("logs")
-    logs.delete_log_group(logGroupName="/aws-glue/jobs/error")
-    logs.put_retention_policy(logGroupName="/aws-glue/jobs/output", retentionInDays=1)
+    logs.delete_log_group(logGroupName=f"/aws-glue/jobs/{PREFIX}-etl/error")
+    logs.put_retention_policy(logGroupName=f"/aws-glue/jobs/{PREFIX}-etl/output", retentionInDays=1)
     iam = checkout.client("iam")
     role = {"RoleName": f"{PREFIX}-trigger-etl", "PolicyName": "trigger-etl"}
     policy = iam.get_role_policy(**role)["PolicyDocument"]

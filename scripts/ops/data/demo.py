@@ -108,8 +108,8 @@ def closing_lines(environment: Environment, total: Fingerprint, next_file: str) 
         f"warehouse  {LIVE_SCHEMA}.{DATASET}: {total}",
         f"reports    s3://{environment.data_bucket}/data/runs/<run>/report.html, rejected/ beside",
         f"files      s3://{environment.data_bucket}/data/archive/{DATASET}/",
-        f"logs       {environment.state_machine_log}, /aws/lambda/{environment.prefix}-*, "
-        "/aws-glue/jobs/output and /error",
+        f"logs       {environment.log_groups['executions']}, /aws/lambda/{environment.prefix}-*, "
+        f"{environment.log_groups['glue output']} and /error",
         "",
         "Try next:",
         f'  make query ENV={environment.name} SQL="select department, sum(price * quantity)'

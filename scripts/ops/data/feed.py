@@ -156,7 +156,7 @@ def report(environment: Environment, file: Path, delivery: Delivery) -> int:
             f"  reason  {place}.reason.json\n"
             f"  run     {delivery.run_id}\n"
             f"{_report_line(environment, delivery.run_id)}"
-            f"  logs    {environment.state_machine_log}",
+            f"  logs    {environment.log_groups['executions']}",
             file=sys.stderr,
         )
         return 1

@@ -256,8 +256,8 @@ def smoke_test(
         raise OperationError(
             f"{error}\n"
             f"  run   {environment.execution_arn(test.run_id)}\n"
-            f"  logs  {environment.state_machine_log}, /aws-glue/jobs/error, "
-            f"/aws/lambda/{environment.prefix}-*\n"
+            f"  logs  {environment.log_groups['executions']}, "
+            f"{environment.log_groups['glue error']}, /aws/lambda/{environment.prefix}-*\n"
             f"  data  s3://{environment.data_bucket}/{test.prefix}"
         ) from error
     finally:

@@ -9,10 +9,9 @@ from collections.abc import Iterator
 
 from botocore.exceptions import ClientError
 
-from ops.environment import LIVE, STACKS, Environment, OperationError
+from ops.environment import FUNCTIONS, LIVE, STACKS, Environment, OperationError
 from ops.release.permissions import GLUE, LAMBDA, STATES, Need, refusals
 
-FUNCTIONS = ("trigger-etl", "validate-input", "check-quality", "load-warehouse")
 # Who the roles are passed to, by the ends of the roles' names.
 PASSED = {name: LAMBDA for name in FUNCTIONS} | {"etl-glue": GLUE, "etl-states": STATES}
 

@@ -102,8 +102,8 @@ def roles(environment: Environment, key_arn: str, workgroup_arn: str) -> list[Ro
             f"{prefix}-etl-glue",
             GLUE,
             (
-                logs("/aws-glue/jobs/output"),
-                logs("/aws-glue/jobs/error"),
+                logs(f"/aws-glue/jobs/{prefix}-etl/output"),
+                logs(f"/aws-glue/jobs/{prefix}-etl/error"),
                 Need(("cloudwatch:PutMetricData",), "*", {"cloudwatch:namespace": "Glue"}),
                 Need(("s3:GetObject",), f"{releases}/glue/etl_main.py"),
                 *(

@@ -33,7 +33,6 @@ FAILED_STATES = ("FAILED", "TIMED_OUT", "ABORTED")
 # What a run refuses because of its file is no fault of the release.
 FAULT_OF_THE_FILE = "InvalidSourceFile"
 LOGS_TIMEOUT_SECONDS = 120  # CloudWatch Logs takes a while to show what it has
-FUNCTIONS = ("trigger-etl", "validate-input", "check-quality", "load-warehouse")
 BLOCKED = ("BlockPublicAcls", "BlockPublicPolicy", "IgnorePublicAcls", "RestrictPublicBuckets")
 
 
@@ -191,8 +190,8 @@ class Postcheck:
 
     def _logs(self) -> str:
         """Wait for lines since the smoke test began, in each group that it must have written to."""
-        waiting = [self._environment.state_machine_log, "/aws-glue/jobs/output"]
-        waiting += [f"/aws/lambda/{self._environment.function(name)}" for name in FUNCTIONS]
+        groups = self._environment.log_groups
+        waiting = [group for name, group in groups.items() if name != "glue error"]
         number, deadline = len(waiting), time.monotonic() + LOGS_TIMEOUT_SECONDS
         while waiting := [group for group in waiting if not self._has_lines(group)]:
             if time.monotonic() > deadline:

@@ -108,8 +108,8 @@ def facts(environment: Environment) -> Iterator[tuple[str, str]]:
         )
     yield "data", f"s3://{environment.data_bucket}/data/"
     yield "logs", (
-        f"{environment.state_machine_log}, /aws/lambda/{environment.prefix}-*, "
-        "/aws-glue/jobs/output and /error"
+        f"{environment.log_groups['executions']}, /aws/lambda/{environment.prefix}-*, "
+        f"{environment.log_groups['glue output']} and /error"
     )
 
 
