@@ -13,7 +13,6 @@ upsert key, and writes under the run's own prefix:
 """
 
 import json
-import logging
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -37,6 +36,7 @@ from transformations.validation import add_reasons, has_unclosed_quote, is_good
 from utils.account import Account
 from utils.dataset import Dataset, load_dataset
 from utils.errors import ConfigurationError, SourceFormatError
+from utils.log import log_to_stderr, logger
 from utils.session import configure
 from utils.source import absent_columns, check_sources, read_rows, reading
 from utils.storage import Storage
@@ -54,13 +54,11 @@ ARGUMENTS = [
     "history_prefix",  # what accepted runs of the dataset looked like, a file a run
 ]
 
-log = logging.getLogger("etl")
-
 
 def main(argv: Sequence[str]) -> None:
     """Runs the job as Glue starts it; an exception ends it as failed."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
     arguments = getResolvedOptions(argv, ARGUMENTS)
+    log_to_stderr(**{key: arguments[key] for key in ("run_id", "dataset", "release")})
     glue_context = GlueContext(SparkContext.getOrCreate())
     job = Job(glue_context)
     job.init(arguments["JOB_NAME"], arguments)
@@ -80,7 +78,7 @@ def run(spark: SparkSession, arguments: Mapping[str, str]) -> dict:
     dataset = read_dataset(storage, arguments)
     output = output_prefix(arguments)
     names = arguments["source_file_name"].split(",")
-    log.info("run %s: %d file(s) of %s", arguments["run_id"], len(names), dataset.name)
+    logger.info("reading %s", ", ".join(names))
 
     storage.delete(output)  # what an earlier attempt at this run left
     sizes = check_sources(storage, arguments["source_prefix"], names, dataset)
@@ -90,6 +88,10 @@ def run(spark: SparkSession, arguments: Mapping[str, str]) -> dict:
     with reading(spark, list(sizes), dataset):
         account, counts = write(transform(rows, dataset), dataset, output)
     manifest = copy_manifest(storage, output + "loaded/")
+    logger.info(
+        "%d rows in: %d loaded, %d rejected, %d superseded",
+        *(account.rows_in, account.loaded, account.rejected, account.superseded),
+    )
     account.verify(count_rows(spark, manifest))
     storage.write_json(output + "manifest.json", manifest)
 
@@ -106,6 +108,7 @@ def run(spark: SparkSession, arguments: Mapping[str, str]) -> dict:
         "seconds": round(time.monotonic() - started, 1),
     }
     storage.write_json(output + "report.json", report)
+    logger.info("done in %s s", report["seconds"])
     return report
 
 

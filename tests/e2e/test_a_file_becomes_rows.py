@@ -1,13 +1,16 @@
 """A day of the real feed goes in; exactly its good rows are in the warehouse, by count and hash."""
 
 import csv
+import json
 import shutil
 from datetime import date
 from pathlib import Path
 
 import pytest
 from ops.data import real_feed
+from ops.environment import FUNCTIONS
 
+from tests.e2e.project import PREFIX
 from tests.e2e.reference import expect
 from tests.e2e.warehouse import table
 
@@ -47,6 +50,22 @@ def test_a_day_of_the_real_feed_is_loaded_whole_and_only_once(project, day):
     assert table(project, day) == expected.fingerprint()
 
 
+def test_one_id_follows_a_run_through_every_log(project, day):
+    project.feed(day)
+    run_id = project.executions()[0]["name"]
+    logs = project.client("logs")
+    groups = {f"/aws/lambda/{PREFIX}-{name}": "run_id" for name in FUNCTIONS}
+    groups[f"/aws-glue/jobs/{PREFIX}-etl/error"] = "run_id"
+    groups[f"/aws/vendedlogs/states/{PREFIX}-etl"] = "execution_arn"
+    for group, field in groups.items():
+        pages = logs.get_paginator("filter_log_events").paginate(
+            logGroupName=group, filterPattern=f'"{run_id}"'
+        )
+        lines = [event["message"] for page in pages for event in page["events"]]
+        values = [json.loads(line).get(field) or "" for line in lines if line.startswith("{")]
+        assert any(value.endswith(run_id) for value in values), f"{group}: {lines[:3]}"
+
+
 def test_the_same_rows_under_another_name_change_nothing(project, day, tmp_path):
     project.feed(day)
     renamed = Path(shutil.copy(day, tmp_path / "Products_20170228.csv"))
@@ -69,3 +88,9 @@ def test_a_file_changed_under_its_name_replaces_its_rows(project, day, tmp_path)
     done = project.feed(changed)
     assert done.returncode == 0, done.stderr
     assert table(project, day) == expect(changed).fingerprint()
+
+    # AND WHEN the first bytes are fed again, THEN they are what was said last, and are in the table
+    taken_back = project.feed(day)
+    assert taken_back.returncode == 0, taken_back.stderr
+    assert "was loaded before" not in taken_back.stderr
+    assert table(project, day) == expect(day).fingerprint()

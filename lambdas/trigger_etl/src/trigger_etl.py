@@ -1,13 +1,15 @@
 """Starts one execution of the pipeline for each object that arrives in the inbox.
 
 The execution's name comes from the object's key and content, and Step Functions gives a name to one
-execution only, so that events that are repeated, late or out of order start nothing twice.
+execution only, so that events that are repeated, late or out of order start nothing twice. The same
+bytes put again start nothing either, unless others have come between under the same key.
 
 Environment: STATE_MACHINE_ALIAS_ARN, the alias `live` of the state machine.
 """
 
 import json
 import os
+import re
 from datetime import UTC
 from typing import Any
 from urllib.parse import quote
@@ -20,7 +22,7 @@ from pipeline_common.run_names import run_id
 
 INBOX = "data/in/"
 TARGET = {"schema": "public", "archive_prefix": "data/archive/", "failed_prefix": "data/failed/"}
-# Somebody who puts the same failing file this often needs a person, not another attempt.
+# Somebody who puts the same file this often needs a person, not another attempt.
 MAX_ATTEMPTS = 50
 GONE = {"404", "NoSuchKey", "NoSuchVersion"}
 
@@ -30,8 +32,8 @@ def handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:
     """Handles one EventBridge "Object Created" event; returns the outcome, and the run's id if
     there is a run.
 
-    Raises ConfigurationError when the bucket is not versioned or an object has failed MAX_ATTEMPTS
-    times.
+    Raises ConfigurationError when the bucket is not versioned or an object has had MAX_ATTEMPTS
+    runs.
     """
     bucket = event["detail"]["bucket"]["name"]
     created = event["detail"]["object"]
@@ -90,11 +92,12 @@ def _content_id(head: dict[str, Any]) -> str:
 
 
 def _start(source: dict[str, Any]) -> dict[str, Any]:
-    """Starts the run of a source under its first free name, unless a run has its bytes already."""
+    """Starts the run of a source under its first free name, unless the last to come under its key
+    were its bytes."""
     for attempt in range(1, MAX_ATTEMPTS + 1):
         name = run_id(source["key"], source["content_id"], attempt)
         execution_input = {"run_id": name, "sources": [source], "target": TARGET}
-        bind(run_id=name)
+        bind(run_id=name, execution=_execution_arn(name))
         try:
             # The same name and input again, while that execution runs, is answered as if started.
             client("stepfunctions").start_execution(
@@ -107,12 +110,44 @@ def _start(source: dict[str, Any]) -> dict[str, Any]:
             if error_code(error) != "ExecutionAlreadyExists":
                 raise
         earlier = client("stepfunctions").describe_execution(executionArn=_execution_arn(name))
-        if earlier["status"] in {"RUNNING", "SUCCEEDED"}:
+        if earlier["status"] in {"RUNNING", "SUCCEEDED"} and not _has_successor(earlier, source):
             return _leave_to(earlier, source)
     raise ConfigurationError(
-        f"{source['key']} with content {source['content_id']} has failed {MAX_ATTEMPTS} times: "
+        f"{source['key']} with content {source['content_id']} has had {MAX_ATTEMPTS} runs: "
         "correct the file, or the release, before it is put again."
     )
+
+
+def _has_successor(earlier: dict[str, Any], source: dict[str, Any]) -> bool:
+    """Returns whether other bytes came under the key since the earlier execution's, so that the
+    source, though its bytes were loaded before, is what is to be loaded last."""
+    [started] = json.loads(earlier["input"])["sources"]
+    if source["version_id"] == started["version_id"]:
+        return False
+    listed = client("s3").list_object_versions(Bucket=source["bucket"], Prefix=source["key"])
+    waiting = [
+        _source(source["bucket"], source["key"], version["VersionId"])
+        for version in listed.get("Versions", [])
+        if version["Key"] == source["key"]
+    ]
+    if any(other and other["content_id"] != source["content_id"] for other in waiting):
+        return True
+    if earlier["status"] == "RUNNING":
+        return False
+    [loaded] = json.loads(earlier["output"])["sources"]
+    return not _is_archived(source, loaded["archive_key"])
+
+
+def _is_archived(source: dict[str, Any], archive_key: str) -> bool:
+    """Returns whether a run of the source's bytes was the last that archived a file there."""
+    try:
+        head = client("s3").head_object(Bucket=source["bucket"], Key=archive_key)
+    except ClientError as error:
+        if error_code(error) not in GONE:
+            raise
+        return False  # no longer kept: loading it again changes nothing but keeps it
+    first_run = re.escape(run_id(source["key"], source["content_id"]))
+    return bool(re.fullmatch(rf"{first_run}(-\d+)?", head["Metadata"].get("run-id", "")))
 
 
 def _leave_to(earlier: dict[str, Any], source: dict[str, Any]) -> dict[str, Any]:

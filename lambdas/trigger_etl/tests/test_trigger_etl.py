@@ -11,6 +11,7 @@ from pipeline_common.run_names import run_id
 from trigger_etl import handler
 
 KEY = "data/in/Products_20170115.csv"
+ARCHIVED = "data/archive/products/2017-01-15/Products_20170115.csv"
 ACCOUNT, REGION = "123456789012", "us-east-1"
 ALIAS = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:etl:live"
 
@@ -32,6 +33,14 @@ def state_machine(monkeypatch):
     states.meta.events.register("provide-client-params.sfn.StartExecution", without_alias)
     yield stepfunctions_backends[ACCOUNT][REGION].state_machines[0].executions
     states.meta.events.unregister("provide-client-params.sfn.StartExecution", without_alias)
+
+
+def archive(bucket, execution):
+    """Ends an execution as one that has archived its file."""
+    metadata = {"run-id": execution.name}
+    bucket.s3.put_object(Bucket="data", Key=ARCHIVED, Body=b"", Metadata=metadata)
+    execution.output = json.dumps({"sources": [{"archive_key": ARCHIVED}]})
+    execution.status = "SUCCEEDED"
 
 
 def event(source, **changes):
@@ -127,6 +136,7 @@ def test_a_file_whose_run_failed_gets_another_attempt(bucket, context, machine, 
 def test_the_same_bytes_again_are_cleared_away(bucket, context, machine, status, outcome):
     source = bucket.put(KEY, b"x")
     handler(event(source), context)
+    archive(bucket, machine[0])
     machine[0].status = status
 
     again = bucket.put(KEY, b"x")
@@ -137,6 +147,49 @@ def test_the_same_bytes_again_are_cleared_away(bucket, context, machine, status,
     }
     # The first run's own version is that run's to move.
     assert len(machine) == 1 and bucket.versions(KEY) == [source["version_id"]]
+
+
+def test_the_same_bytes_after_others_are_loaded_again(bucket, context, machine):
+    first, others = bucket.put(KEY, b"x"), bucket.put(KEY, b"y")
+    for source, execution in ((first, 0), (others, 1)):
+        handler(event(source), context)
+        archive(bucket, machine[execution])
+        bucket.s3.delete_object(Bucket="data", Key=KEY, VersionId=source["version_id"])
+
+    again = bucket.put(KEY, b"x")
+    outcome = handler(event(again), context)
+
+    assert outcome == {"outcome": "started", "run_id": run_id(KEY, first["content_id"], attempt=2)}
+    assert json.loads(machine[2].execution_input)["sources"][0]["version_id"] == again["version_id"]
+
+    # Once more, with nothing in between: they are what was loaded last, by the second run of them.
+    archive(bucket, machine[2])
+    once_more = bucket.put(KEY, b"x")
+    assert handler(event(once_more), context)["outcome"] == "already_loaded"
+    assert len(machine) == 3 and once_more["version_id"] not in bucket.versions(KEY)
+
+
+@pytest.mark.parametrize("status", ["SUCCEEDED", "RUNNING"])
+def test_the_same_bytes_after_others_that_still_wait(bucket, context, machine, status):
+    first = bucket.put(KEY, b"x")
+    handler(event(first), context)
+    archive(bucket, machine[0])
+    machine[0].status = status
+    bucket.put(KEY, b"y")
+    bucket.put(f"{KEY}.csv", b"another key that begins alike")
+
+    again = bucket.put(KEY, b"x")
+
+    assert handler(event(again), context)["run_id"] == run_id(KEY, first["content_id"], attempt=2)
+
+
+def test_the_same_bytes_as_a_file_that_is_no_longer_kept(bucket, context, machine):
+    first = bucket.put(KEY, b"x")
+    handler(event(first), context)
+    archive(bucket, machine[0])
+    bucket.s3.delete_object(Bucket="data", Key=ARCHIVED)
+
+    assert handler(event(bucket.put(KEY, b"x")), context)["outcome"] == "started"
 
 
 def test_the_version_of_a_running_run_is_left_to_it(bucket, context, machine):
@@ -192,7 +245,7 @@ def test_endless_attempts_end(bucket, context, machine, monkeypatch):
     handler(event(source), context)
     machine[0].status = "FAILED"
 
-    with pytest.raises(ConfigurationError, match="has failed 1 times"):
+    with pytest.raises(ConfigurationError, match="has had 1 runs"):
         handler(event(source), context)
 
 

@@ -16,6 +16,7 @@ from datetime import datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 
+from botocore.exceptions import ClientError
 from pipeline_common.run_names import run_id as run_id_of
 from rich.console import Console
 
@@ -52,6 +53,16 @@ class Delivery:
     cause: str = ""
 
 
+@dataclass(frozen=True)
+class Put:
+    """A file put into the inbox, with its SHA-256 and the time by S3's clock, in whole seconds."""
+
+    key: str
+    version_id: str
+    content_id: str
+    at: datetime
+
+
 def deliver(
     environment: Environment,
     file: Path,
@@ -64,8 +75,8 @@ def deliver(
     """
     started = time.monotonic()
     key = INBOX + file.name
-    content_id, put_at = _put(environment, file, key)
-    run_id, is_new = _find_run(environment, key, content_id, put_at)
+    put = _put(environment, file, key)
+    run_id, is_new = _find_run(environment, put)
     if is_new:
         for state in follow(environment, run_id, timeout):
             on_state(state)
@@ -83,43 +94,51 @@ def deliver(
     )
 
 
-def _put(environment: Environment, file: Path, key: str) -> tuple[str, datetime]:
-    """Return the content's SHA-256 and the time of the put by S3's clock, in whole seconds."""
+def _put(environment: Environment, file: Path, key: str) -> Put:
     with file.open("rb") as stream:
         answer = environment.client("s3").put_object(
             Bucket=environment.data_bucket, Key=key, Body=stream, ChecksumAlgorithm="SHA256"
         )
     date = answer["ResponseMetadata"]["HTTPHeaders"]["date"]
-    return answer["ChecksumSHA256"], parsedate_to_datetime(date)
+    return Put(key, answer["VersionId"], answer["ChecksumSHA256"], parsedate_to_datetime(date))
 
 
-def _find_run(
-    environment: Environment, key: str, content_id: str, put_at: datetime
-) -> tuple[str, bool]:
+def _find_run(environment: Environment, put: Put) -> tuple[str, bool]:
     """Return the id of the object's run and whether it is a new one.
 
-    The trigger names a run after the object's key and content, so a run of that name that had
-    succeeded before the put is the same file, loaded already; one that had failed is followed by
-    the next attempt.
+    The trigger names a run after the object's key and content, and a later run of the same is
+    numbered. It takes the object away if it leaves it to an earlier run.
     """
     deadline = time.monotonic() + START_SECONDS
-    attempt = 1
+    attempt, loaded_by = 1, None
     while True:
-        run_id = run_id_of(key, content_id, attempt)
-        execution = describe(environment, run_id)
-        if execution is None:
-            if time.monotonic() > deadline:
-                raise OperationError(
-                    f"no run of {key} has started within {START_SECONDS} s; look into the log "
-                    f"group /aws/lambda/{environment.function('trigger-etl')} and its dead letters"
-                )
-            time.sleep(POLL_SECONDS)
-        elif execution["startDate"] >= put_at or execution["status"] == RUNNING:
-            return run_id, True
-        elif execution["status"] == SUCCEEDED:
-            return run_id, False
-        else:
+        is_there = _is_there(environment, put)  # first: a run could start and end in between
+        while execution := describe(
+            environment, run_id := run_id_of(put.key, put.content_id, attempt)
+        ):
+            if execution["startDate"] >= put.at or execution["status"] == RUNNING:
+                return run_id, True
+            loaded_by = run_id if execution["status"] == SUCCEEDED else loaded_by
             attempt += 1
+        if loaded_by and not is_there:
+            return loaded_by, False
+        if time.monotonic() > deadline:
+            raise OperationError(
+                f"no run of {put.key} has started within {START_SECONDS} s; look into the log "
+                f"group {environment.log_groups['trigger-etl']} and its dead letters"
+            )
+        time.sleep(POLL_SECONDS)
+
+
+def _is_there(environment: Environment, put: Put) -> bool:
+    client = environment.client("s3")
+    try:
+        client.head_object(Bucket=environment.data_bucket, Key=put.key, VersionId=put.version_id)
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "404":
+            return False
+        raise
+    return True
 
 
 class Progress:

@@ -63,6 +63,8 @@ def roles(environment: Environment, key_arn: str, workgroup_arn: str) -> list[Ro
             Need(("states:StartExecution",), f"{environment.state_machine_arn}:live"),
             Need(("states:DescribeExecution",), environment.execution_arn("x")),
             objects("in", "DeleteObjectVersion", "GetObjectVersion"),
+            Need(("s3:ListBucketVersions",), data, {"s3:prefix": "data/in/x.csv"}),
+            objects("archive", "GetObject"),
             tell_missing,
             decrypt,
             Need(("sqs:SendMessage",), f"arn:aws:sqs:{place}:{prefix}-trigger-dead-letters"),
