@@ -42,7 +42,7 @@ else
   $(error TARGET=$(TARGET) is neither local nor aws)
 endif
 
-.PHONY: help setup lock demo up down reset build package-glue package-lambda deploy upload infra app plan drift backup backups rollback releases smoke promote approve preflight postcheck live notify status feed query config rejected replay backfill rebuild watermark test unit oracle integration e2e e2e-releases pipeline-test drill lint audit format
+.PHONY: help setup lock demo up down reset build package-glue package-lambda deploy upload infra app plan drift backup backups rollback releases smoke promote approve preflight postcheck live notify status feed query config rejected replay backfill rebuild watermark test unit oracle integration e2e e2e-long pipeline-test drill lint audit format
 
 help: ## List the commands
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -162,6 +162,8 @@ config: setup ## The merged configuration of ENV and where each value comes from
 	@python -m ops.config show --env $(ENV)
 
 # ---- checks ----------------------------------------------------------------------------------------------------------
+E2E_LONG := tests/e2e/releases tests/e2e/changes tests/e2e/replays
+
 test: setup unit integration e2e ## The tests of every change
 
 # Each layer leaves evidence for the release that the checkout makes, if all of it has passed: gates.tests asks for it.
@@ -183,13 +185,15 @@ integration: setup ## Each component against local AWS
 
 e2e: setup ## Deploy and prove rows in the warehouse
 	@reports="$$(python -m ops.checks.evidence_of_tests begin $@)"
-	python -m pytest --junitxml="$$reports/pytest.xml" tests/e2e --ignore tests/e2e/releases
+	$(MAKE) --silent build >/dev/null # once, for both workers
+	python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --junitxml="$$reports/pytest.xml" \
+	  $(foreach suite,$(E2E_LONG),--ignore $(suite)) tests/e2e
 	python -m ops.checks.evidence_of_tests end $@
 
-e2e-releases: setup ## Promotion, canary, restore, checklists and short drills on whole environments: half an hour and more
-	@python -m pytest tests/e2e/releases
+e2e-long: setup ## Broken releases, promotion, canary, restore, plan, drift and replays on whole environments: an hour
+	@python -m pytest $(E2E_LONG)
 
-pipeline-test: setup ## Run the Jenkinsfile against local AWS, and broken ones (needs groovy; docs/pipeline.md)
+pipeline-test: setup ## Run the Jenkinsfile against local AWS, and broken ones; its test stages whole with TESTS=all (docs/pipeline.md)
 	@scripts/setup_groovy.sh
 	python -m pytest -n 2 --dist loadfile tests/pipeline
 

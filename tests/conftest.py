@@ -99,9 +99,9 @@ def new_home() -> Iterator[Path]:
         yield Path(folder)
 
 
-@pytest.fixture(scope="session")
-def local_aws() -> Iterator[LocalAws]:
-    """One local AWS for the session (for each worker of pytest-xdist, one)."""
+@contextlib.contextmanager
+def new_local_aws() -> Iterator[LocalAws]:
+    """Start a local AWS in which nothing is; it is gone afterwards."""
     with new_home() as home:
         aws = LocalAws(home, free_port())
         started = aws.run("up")
@@ -109,3 +109,10 @@ def local_aws() -> Iterator[LocalAws]:
         yield aws
         stopped = aws.run("down")
         assert stopped.returncode == 0, stopped.stderr
+
+
+@pytest.fixture(scope="session")
+def local_aws() -> Iterator[LocalAws]:
+    """One local AWS for the session (for each worker of pytest-xdist, one)."""
+    with new_local_aws() as aws:
+        yield aws

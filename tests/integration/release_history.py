@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from tests.buckets import remove_bucket
 from tests.integration.localaws_workshop import archive
 from tests.integration.stepfunctions_machines import Machines
 
@@ -113,9 +114,7 @@ class Releases:  # pylint: disable=too-many-instance-attributes  # a client a se
         self.states.delete_state_machine(stateMachineArn=MACHINE)
         self._cloudformation.delete_stack(StackName=f"{PREFIX}-application")
         for bucket in (BUCKET, CODE_BUCKET):
-            for item in self.s3.list_objects_v2(Bucket=bucket)["Contents"]:
-                self.s3.delete_object(Bucket=bucket, Key=item["Key"])
-            self.s3.delete_bucket(Bucket=bucket)
+            remove_bucket(self.s3, bucket)
 
     def _stack(self, release: str) -> None:
         code = archive({"app.py": f"def handler(event, context): return '{release}'"})

@@ -6,6 +6,7 @@ from dataclasses import asdict, replace
 
 import pytest
 
+from tests.buckets import remove_bucket
 from tests.conftest import REPOSITORY
 from tests.unit.test_backup_store import PARTS, backup
 
@@ -25,9 +26,7 @@ def fixture_s3(local_aws):
     cloudformation.create_stack(StackName=stack, TemplateBody=json.dumps(template))
     yield client
     cloudformation.delete_stack(StackName=stack)
-    for item in client.list_objects_v2(Bucket=BUCKET).get("Contents", []):
-        client.delete_object(Bucket=BUCKET, Key=item["Key"])
-    client.delete_bucket(Bucket=BUCKET)
+    remove_bucket(client, BUCKET)
 
 
 @pytest.fixture(name="run")

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from tests.buckets import remove_bucket
 from tests.conftest import REPOSITORY
 
 BUCKET = "retail-pipeline-qa-artifacts-222222222222"
@@ -19,7 +20,8 @@ def fixture_s3(local_aws):
     client = local_aws.session("qa").client("s3")
     client.create_bucket(Bucket=BUCKET)
     client.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
-    return client
+    yield client
+    remove_bucket(client, BUCKET)
 
 
 @pytest.fixture(name="lock")

@@ -9,6 +9,7 @@ from ops.build.manifest import MANIFEST, artifacts, sha256
 from ops.environment import Environment
 from ops.release.releases import upload
 
+from tests.buckets import remove_bucket
 from tests.conftest import REPOSITORY
 
 STAGING = "retail-pipeline-staging-artifacts-333333333333"
@@ -43,8 +44,7 @@ def fixture_staging(local_aws, release):
     upload(release, STAGING, s3)
     passed(s3, sha256(release / MANIFEST))
     yield s3
-    empty(s3, STAGING)
-    s3.delete_bucket(Bucket=STAGING)
+    remove_bucket(s3, STAGING)
 
 
 @pytest.fixture(name="prod")
@@ -54,9 +54,7 @@ def fixture_prod(local_aws):
     s3, cloudformation = session.client("s3"), session.client("cloudformation")
     yield s3
     cloudformation.delete_stack(StackName="retail-pipeline-prod-artifacts")
-    if PROD in buckets(s3):
-        empty(s3, PROD)
-        s3.delete_bucket(Bucket=PROD)
+    remove_bucket(s3, PROD)
 
 
 def passed(s3, manifest_sha256, **changes):
@@ -65,12 +63,6 @@ def passed(s3, manifest_sha256, **changes):
     record |= {"version": VERSION, "manifest_sha256": manifest_sha256} | changes
     key = f"evidence/postcheck/{VERSION}.json"
     s3.put_object(Bucket=STAGING, Key=key, Body=json.dumps(record).encode())
-
-
-def empty(s3, bucket):
-    versions = s3.list_object_versions(Bucket=bucket)
-    for item in (*versions.get("Versions", []), *versions.get("DeleteMarkers", [])):
-        s3.delete_object(Bucket=bucket, Key=item["Key"], VersionId=item["VersionId"])
 
 
 def buckets(s3):

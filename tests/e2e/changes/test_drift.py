@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import pytest
 from tests.checkout import copy_checkout
-from tests.integration.deployed import ACCOUNT, PREFIX, Checkout
-from tests.integration.wreckage import MACHINE, wreck
+from tests.e2e.changes.deployed import ACCOUNT, PREFIX, Checkout
+from tests.e2e.changes.wreckage import MACHINE, wreck
 
 NONE, SOME = 0, 2  # exit codes
 

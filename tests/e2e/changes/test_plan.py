@@ -4,7 +4,7 @@ import json
 
 import pytest
 from tests.checkout import copy_checkout
-from tests.integration.deployed import ACCOUNT, PREFIX, Checkout
+from tests.e2e.changes.deployed import ACCOUNT, PREFIX, Checkout
 
 STACKS = ("artifacts", "data", "application", "monitoring")
 NONE, SOME, ERROR = 0, 2, 1  # exit codes

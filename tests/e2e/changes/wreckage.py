@@ -4,7 +4,7 @@ import io
 import json
 import zipfile
 
-from tests.integration.deployed import ACCOUNT, PREFIX, Checkout
+from tests.e2e.changes.deployed import ACCOUNT, PREFIX, Checkout
 
 MACHINE = f"arn:aws:states:us-east-1:{ACCOUNT}:stateMachine:{PREFIX}-etl"
 DATA, ARTIFACTS = f"{PREFIX}-data-{ACCOUNT}", f"{PREFIX}-artifacts-{ACCOUNT}"

@@ -1,0 +1,1 @@
+"""Files of the past, again: late, corrected, replayed, rebuilt."""
