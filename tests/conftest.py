@@ -106,8 +106,10 @@ def new_local_aws() -> Iterator[LocalAws]:
         aws = LocalAws(home, free_port())
         started = aws.run("up")
         assert started.returncode == 0, started.stderr
-        yield aws
-        stopped = aws.run("down")
+        try:
+            yield aws
+        finally:
+            stopped = aws.run("down")
         assert stopped.returncode == 0, stopped.stderr
 
 
