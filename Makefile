@@ -185,7 +185,7 @@ integration: setup ## Each component against local AWS
 
 e2e: setup ## Deploy and prove rows in the warehouse
 	@reports="$$(python -m ops.checks.evidence_of_tests begin $@)"
-	$(MAKE) --silent build >/dev/null # once, for both workers
+	scripts/build.sh >/dev/null # once, for both workers
 	python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --junitxml="$$reports/pytest.xml" \
 	  $(foreach suite,$(E2E_LONG),--ignore $(suite)) tests/e2e
 	python -m ops.checks.evidence_of_tests end $@
