@@ -54,9 +54,9 @@ class Company:
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 
-    def query(self, sql: str) -> list[str]:
-        """Return the lines of CSV that a query in prod gives, its header not among them."""
-        return self.make("query", "ENV=prod", f"SQL={sql}").splitlines()[1:]
+    def query(self, sql: str, env: str) -> list[str]:
+        """Return the lines of CSV that a query gives, its header not among them."""
+        return self.make("query", f"ENV={env}", f"SQL={sql}").splitlines()[1:]
 
     def live(self, environment: str) -> str:
         """Return the release that is live, as AWS says it."""
@@ -177,7 +177,7 @@ def test_prod_loads_a_day_of_the_real_feed(company, tmp_path):
 
     # WHEN it arrives there, THEN the table holds exactly those rows
     company.make("feed", "ENV=prod", f"FILE={file}")
-    assert rows_where(company, "product_id > 0") == expected.fingerprint()
+    assert rows_where(company, "product_id > 0", "prod") == expected.fingerprint()
 
 
 @pytest.mark.usefixtures("green")
