@@ -42,7 +42,7 @@ else
   $(error TARGET=$(TARGET) is neither local nor aws)
 endif
 
-.PHONY: help setup lock demo up down reset build package-glue package-lambda deploy upload infra app plan drift backup backups rollback releases smoke promote approve preflight postcheck live notify status feed query config rejected replay backfill rebuild watermark test unit oracle integration e2e e2e-long pipeline-test drill lint audit format
+.PHONY: help setup lock demo up down reset build package-glue package-lambda deploy upload infra app plan drift backup backups rollback releases smoke promote approve preflight postcheck live notify status feed query config rejected replay backfill rebuild watermark test unit oracle integration localaws-test e2e e2e-long pipeline-test drill lint audit format
 
 help: ## List the commands
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -183,6 +183,9 @@ integration: setup ## Each component against local AWS
 	python -m pytest -n 4 --dist loadfile --junitxml="$$reports/pytest.xml" tests/integration
 	python -m ops.checks.evidence_of_tests end $@
 
+localaws-test: setup ## The tests of local AWS itself
+	@python -m pytest -n 4 --dist loadfile tests/localaws
+
 e2e: setup ## Deploy and prove rows in the warehouse
 	@reports="$$(python -m ops.checks.evidence_of_tests begin $@)"
 	scripts/build.sh >/dev/null # once, for both workers
@@ -193,9 +196,9 @@ e2e: setup ## Deploy and prove rows in the warehouse
 e2e-long: setup ## Broken releases, promotion, canary, restore, plan, drift and replays on whole environments: an hour
 	@python -m pytest $(E2E_LONG)
 
-pipeline-test: setup ## Run the Jenkinsfile against local AWS, and broken ones; its test stages whole with TESTS=all (docs/pipeline.md)
+pipeline-test: setup ## Run the Jenkinsfile against local AWS, and broken ones; TESTS=all: its test stages whole; TESTS=few: nothing is deployed
 	@scripts/setup_groovy.sh
-	python -m pytest -n 2 --dist loadfile tests/pipeline
+	python -m pytest -n 2 --dist loadfile $(if $(filter few,$(TESTS)),--ignore tests/pipeline/test_releases.py) tests/pipeline
 
 drill: setup ## Break a deploy in each phase; switch ten times while files come: [FILES=200] [PHASES="publish ..."|none]
 	@python -m tests.drills --files "$${FILES:-200}" --phases "$${PHASES:-}"

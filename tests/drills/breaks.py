@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from tests.e2e.project import PREFIX, Project
-from tests.integration.localaws_workshop import wait_until
+from tests.localaws.workshop import wait_until
 
 CANARY = ("STRATEGY=canary", "SET=release.canary.weights=[50] release.canary.interval_seconds=60")
 SHARED_SECONDS = 120

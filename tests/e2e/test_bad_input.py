@@ -14,7 +14,7 @@ import pytest
 from tests.e2e.project import DATA_BUCKET
 from tests.e2e.reference import Expected, expect_of
 from tests.e2e.warehouse import rows_where
-from tests.integration.localaws_workshop import wait_until
+from tests.localaws.workshop import wait_until
 
 HEADER = (
     "Product@ID,Product Name!,Department,Brand,Product Category,Package Size,"

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.buckets import remove_bucket
-from tests.integration.localaws_workshop import archive
-from tests.integration.stepfunctions_machines import Machines
+from tests.localaws.workshop import archive
+from tests.localaws.stepfunctions_machines import Machines
 
 PREFIX = "retail-pipeline-qa"
 ACCOUNT = "222222222222"

@@ -14,7 +14,7 @@ from ops.environment import Environment
 from ops.release.watch import Watch
 
 from tests.conftest import REPOSITORY
-from tests.integration.localaws_workshop import wait_until
+from tests.localaws.workshop import wait_until
 from tests.integration.release_history import MACHINE, PREFIX, Releases
 
 FAIL = {"Type": "Fail", "Error": "SourceFormatError", "Cause": "column price is missing"}

@@ -8,8 +8,8 @@ import pyarrow as pa
 import pytest
 from load_sql import load_statements
 from ops.data.tables import OWN_TABLES, create, dataset_table
-from tests.integration.redshift_bucket import Bucket, make_bucket
-from tests.integration.redshift_warehouse import Warehouse
+from tests.localaws.redshift_bucket import Bucket, make_bucket
+from tests.localaws.redshift_warehouse import Warehouse
 
 DATASET = {
     "name": "offers",

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from ops.release.render import render
-from tests.integration.localaws_workshop import TRUST, Workshop, wait_until
+from tests.localaws.workshop import TRUST, Workshop, wait_until
 
 DEFINITION = Path(__file__).resolve().parents[2] / "step-functions/etl_pipeline.asl.json"
 NAME = "Größe 1.csv"

@@ -20,7 +20,7 @@ from tests.e2e.warehouse import table
 
 DAY = date(2017, 3, 16)
 # The whole layer would take minutes; how it leaves its evidence is the same for one file of it.
-LAYER = "tests/integration/test_localaws_hooks.py"
+LAYER = "tests/integration/test_notify.py"
 
 
 def git(folder, *arguments):

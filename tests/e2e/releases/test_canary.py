@@ -14,7 +14,7 @@ from tests.e2e.one_row import a_file
 from tests.e2e.project import DATA_BUCKET, STATE_MACHINE
 from tests.e2e.reference import Expected, expect
 from tests.e2e.warehouse import rows_where
-from tests.integration.localaws_workshop import wait_until
+from tests.localaws.workshop import wait_until
 
 HALF = "SET=release.canary.weights=[50] release.canary.interval_seconds={}"
 STEP_SECONDS = 40  # in which a few files must come on a busy machine, and the release get one

@@ -18,7 +18,7 @@ from ops.release.preflight import Preflight
 from ops.release.releases import download
 
 from tests.e2e.project import DATA_BUCKET, PREFIX, STATE_MACHINE
-from tests.integration.localaws_workshop import wait_until
+from tests.localaws.workshop import wait_until
 
 ARTIFACTS = "retail-pipeline-dev-artifacts-111111111111"
 CONFIG = "releases/{version}/config/dev.json"

@@ -11,7 +11,7 @@ from urllib.request import urlopen
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.integration.localaws_workshop import LOGS, TRUST, Workshop, archive, wait_until
+from tests.localaws.workshop import LOGS, TRUST, Workshop, archive, wait_until
 
 ACCOUNT = "111111111111"
 

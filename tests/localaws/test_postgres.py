@@ -13,7 +13,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from tests.conftest import LocalAws, free_port, new_home
-from tests.integration.redshift_warehouse import Warehouse, make_warehouse
+from tests.localaws.redshift_warehouse import Warehouse, make_warehouse
 
 
 @pytest.fixture

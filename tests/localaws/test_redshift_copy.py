@@ -12,8 +12,8 @@ from decimal import Decimal
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from tests.integration.redshift_bucket import Bucket, make_bucket
-from tests.integration.redshift_warehouse import make_role
+from tests.localaws.redshift_bucket import Bucket, make_bucket
+from tests.localaws.redshift_warehouse import make_role
 
 COLUMNS = (
     "id BIGINT, name VARCHAR(5), price DECIMAL(10,2), quantity INT, seen TIMESTAMP, day DATE, "

@@ -9,7 +9,7 @@ import boto3
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
-from tests.integration.redshift_warehouse import Warehouse, make_role, make_warehouse
+from tests.localaws.redshift_warehouse import Warehouse, make_role, make_warehouse
 
 
 @pytest.fixture(scope="module")

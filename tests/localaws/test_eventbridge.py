@@ -5,7 +5,7 @@ import uuid
 
 import pytest
 
-from tests.integration.localaws_workshop import Workshop, wait_until
+from tests.localaws.workshop import Workshop, wait_until
 
 
 @pytest.fixture(name="workshop", scope="module")

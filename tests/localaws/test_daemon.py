@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import PYTHON, LocalAws, free_port, new_home
-from tests.integration.localaws_workshop import TRUST, Workshop, wait_until
+from tests.localaws.workshop import TRUST, Workshop, wait_until
 
 # Ceilings, so that local AWS stays something to start without a thought: twice what is measured.
 MOST_START_SECONDS = 3

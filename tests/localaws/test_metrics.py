@@ -7,7 +7,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from tests.integration.localaws_workshop import Workshop, wait_until
+from tests.localaws.workshop import Workshop, wait_until
 
 
 @pytest.fixture(name="workshop", scope="module")

@@ -13,8 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.integration.localaws_workshop import Workshop, archive, wait_until
-from tests.integration.stepfunctions_machines import Machines, machine
+from tests.localaws.workshop import Workshop, archive, wait_until
+from tests.localaws.stepfunctions_machines import Machines, machine
 
 ONCE_IN_A_MILLION = 1e-6
 

@@ -6,7 +6,7 @@ import uuid
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from tests.integration.redshift_warehouse import Warehouse, make_role
+from tests.localaws.redshift_warehouse import Warehouse, make_role
 
 
 class Bucket:

@@ -4,7 +4,7 @@ import json
 import time
 import uuid
 
-from tests.integration.localaws_workshop import Workshop
+from tests.localaws.workshop import Workshop
 
 TRUST = {
     "Version": "2012-10-17",

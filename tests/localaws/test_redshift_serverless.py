@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 from botocore.exceptions import ClientError
-from tests.integration.redshift_warehouse import make_role
+from tests.localaws.redshift_warehouse import make_role
 
 
 @pytest.fixture(scope="module")

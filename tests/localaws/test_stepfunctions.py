@@ -8,8 +8,8 @@ from datetime import datetime, timedelta, timezone
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.integration.localaws_workshop import wait_until
-from tests.integration.stepfunctions_machines import Machines, allow, machine, task
+from tests.localaws.workshop import wait_until
+from tests.localaws.stepfunctions_machines import Machines, allow, machine, task
 
 PASS = {"Type": "Pass"}
 LOG_DELIVERY = allow(

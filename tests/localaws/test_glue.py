@@ -10,8 +10,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.conftest import LocalAws, free_port, new_home
-from tests.integration.localaws_workshop import archive, wait_until
-from tests.integration.stepfunctions_machines import Machines, allow, machine, task
+from tests.localaws.workshop import archive, wait_until
+from tests.localaws.stepfunctions_machines import Machines, allow, machine, task
 
 TRUST = {
     "Version": "2012-10-17",
