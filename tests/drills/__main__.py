@@ -15,7 +15,9 @@ from tests.drills.report import page
 from tests.drills.zero_downtime import Result, ZeroDowntime, ten_switches
 from tests.e2e.project import Project
 
-PAGE = REPOSITORY / "docs/drills.md"
+PHASES_PAGE = REPOSITORY / "docs/drills/phases.md"
+FEED_PAGE = REPOSITORY / "docs/drills/zero-downtime.md"
+ENOUGH_FILES = 200
 FED = ["feed-1", "feed-2", "feed-3", "feed-4", "feed-5"]
 TURNS = ["turn-1", "turn-2"]  # take turns at being live
 FRESH = "fresh"  # for the phase that uploads: it was never uploaded before
@@ -25,6 +27,13 @@ STARTED = time.monotonic()
 def say(words: str) -> None:
     """Tell on stderr how far it is."""
     print(f"[{time.monotonic() - STARTED:6.0f} s] {words}", file=sys.stderr, flush=True)
+
+
+def keep(place: Path, text: str) -> None:
+    """Write the page of a drill that was run whole."""
+    place.parent.mkdir(exist_ok=True)
+    place.write_text(text, encoding="utf-8")
+    say(f"written to {place.relative_to(REPOSITORY)}")
 
 
 def drill_phases(checkout: Project, folder: Path, phases: list[str]) -> list[Row]:
@@ -51,7 +60,7 @@ def drill_feed(checkout: Project, folder: Path, files: int) -> Result:
 
 
 def main() -> int:
-    """Run what was asked for; print the page on stdout, and keep it when everything was run."""
+    """Run what was asked for; print the page on stdout; keep what was run whole."""
     parser = argparse.ArgumentParser(prog="python -m tests.drills", description=__doc__)
     parser.add_argument("--files", type=int, required=True, help="at least; 0: no feed")
     parser.add_argument("--phases", default="", help="some only; none: no phase; default: all")
@@ -80,9 +89,10 @@ def main() -> int:
             must(aws.run("down"))
 
     print(page(rows, result))
-    if phases == every and result:
-        PAGE.write_text(page(rows, result), encoding="utf-8")
-        say(f"written to {PAGE.relative_to(REPOSITORY)}")
+    if phases == every:
+        keep(PHASES_PAGE, page(rows, None))
+    if result and result.files >= ENOUGH_FILES:
+        keep(FEED_PAGE, page([], result))
     faults = [f"{row.phase}: {row.how}: {fault}" for row in rows for fault in row.faults]
     faults += result.faults if result else []
     for fault in faults:

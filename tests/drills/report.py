@@ -1,4 +1,4 @@
-"""What came of the drills, as a page: docs/drills.md is written by nothing else."""
+"""What came of the drills, as a page: what is in docs/drills/ is written by nothing else."""
 
 import os
 import platform
