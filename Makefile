@@ -169,8 +169,8 @@ test: setup unit integration e2e ## The tests of every change
 # Each layer leaves evidence for the release that the checkout makes, if all of it has passed: gates.tests asks for it.
 unit: setup ## Unit tests: seconds, no server
 	@reports="$$(python -m ops.checks.evidence_of_tests begin $@)"
-	python -m pytest -n 2 --dist loadgroup tests/unit glue-jobs/tests lambdas --junitxml="$$reports/pytest.xml" \
-	  --cov --cov-report=term-missing:skip-covered --cov-fail-under=90
+	python -m pytest -n 2 --dist loadgroup tests/unit glue-jobs/tests --ignore glue-jobs/tests/whole_job lambdas \
+	  --junitxml="$$reports/pytest.xml" --cov --cov-report=term-missing:skip-covered --cov-fail-under=90
 	bats --report-formatter junit --output "$$reports" tests/unit
 	python -m ops.checks.evidence_of_tests end $@
 
@@ -178,9 +178,10 @@ oracle: setup ## Great Expectations judges the same rows by the same rules, and 
 	@scripts/setup.sh quality
 	.venv/quality/bin/python -m pytest -q tests/oracle
 
-integration: setup ## Each component against local AWS
+integration: setup ## Whole runs of the job, and each other component against local AWS
 	@reports="$$(python -m ops.checks.evidence_of_tests begin $@)"
-	python -m pytest -n 4 --dist loadfile --junitxml="$$reports/pytest.xml" tests/integration
+	python -m pytest -n 4 --dist loadfile --junitxml="$$reports/pytest.xml" \
+	  tests/integration glue-jobs/tests/whole_job
 	python -m ops.checks.evidence_of_tests end $@
 
 localaws-test: setup ## The tests of local AWS itself

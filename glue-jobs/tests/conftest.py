@@ -4,10 +4,13 @@ import os
 from pathlib import Path
 
 import pytest
+from local_job import LocalJob
 from pyspark.sql import SparkSession
 from utils.session import configure
 
 
+# First: pytest-xdist reads the mark in the same hook, and a conftest's turn is otherwise after it.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     """Keeps these tests in one worker (`--dist loadgroup`): a second Spark would take longer."""
     for item in items:
@@ -39,3 +42,8 @@ def fixture_spark(tmp_path_factory):
     configure(spark, {})
     yield spark
     spark.stop()
+
+
+@pytest.fixture(name="job")
+def fixture_job(spark, tmp_path):
+    return LocalJob(spark, tmp_path)

@@ -297,7 +297,9 @@ def test_an_unknown_environment_lists_the_known_ones(root):
 def test_broken_yaml_names_file_line_and_column(root):
     append(root, "qa/settings.yaml", "list: [1, 2\n")
     (line,) = faults(root, environment="qa")
-    assert line.startswith("config/qa/settings.yaml: line 9, column 1: expected ',' or ']'")
+    assert line.startswith(
+        "config/qa/settings.yaml: line 9, column 1: did not find expected ',' or ']'"
+    )
 
 
 @pytest.mark.parametrize(
@@ -320,7 +322,7 @@ def test_a_file_that_is_not_utf8_is_named(root):
 
 
 def test_an_override_that_is_not_yaml_is_named(root):
-    assert faults(root, "tags.Owner=[1")[0].startswith("runtime SET tags.Owner: line 1")
+    assert faults(root, "tags.Owner=[1")[0].startswith("runtime SET tags.Owner: line 2")
 
 
 @pytest.mark.parametrize("name", ["dev/setings.yaml", "common/datasets/stock.yml"])

@@ -1,5 +1,6 @@
 """What an environment demands of a release, and what it says when it is not met."""
 
+import functools
 from dataclasses import replace
 
 import pytest
@@ -10,6 +11,7 @@ from ops.release.evidence import Release
 
 RELEASE = Release("v1", "sha256 of v1", "20170115-0123456789ab", "0123456789abcdef", False)
 OTHER = "sha256 of other bytes"
+load = functools.cache(Environment.load)
 
 
 @pytest.fixture(name="records")
@@ -31,7 +33,7 @@ def fixture_faults(tmp_path, records):  # pylint: disable=unused-argument  # in 
     """A function that returns what an environment says against a release."""
 
     def faults(name, release=RELEASE, promotion=False):
-        return list(gates.faults(Environment.load(name), release, tmp_path, promotion))
+        return list(gates.faults(load(name), release, tmp_path, promotion))
 
     return faults
 

@@ -15,11 +15,11 @@ TEMPLATES = Path(__file__).resolve().parents[3] / "cloudformation"
 Template = dict[str, Any]
 
 
-class _Loader(yaml.SafeLoader):  # pylint: disable=too-many-ancestors
+class _Loader(yaml.CSafeLoader):  # pylint: disable=too-many-ancestors
     """Reads CloudFormation's short intrinsic functions as their long forms."""
 
 
-def _intrinsic(loader: yaml.SafeLoader, name: str, node: yaml.Node) -> dict[str, Any]:
+def _intrinsic(loader: yaml.CSafeLoader, name: str, node: yaml.Node) -> dict[str, Any]:
     long_name = name if name in ("Ref", "Condition") else f"Fn::{name}"
     if isinstance(node, yaml.ScalarNode):
         return {long_name: loader.construct_scalar(node)}

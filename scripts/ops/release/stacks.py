@@ -14,7 +14,7 @@ FUNCTION = "AWS::Lambda::Function"
 LOG_GROUP = "AWS::Logs::LogGroup"
 
 
-class _TemplateLoader(yaml.SafeLoader):  # pylint: disable=too-many-ancestors
+class _TemplateLoader(yaml.CSafeLoader):  # pylint: disable=too-many-ancestors
     """Reads a template's structure; what !Ref, !Sub and the like give is of no interest here."""
 
 
