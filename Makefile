@@ -162,7 +162,7 @@ config: setup ## The merged configuration of ENV and where each value comes from
 	@python -m ops.config show --env $(ENV)
 
 # ---- checks ----------------------------------------------------------------------------------------------------------
-E2E_LONG := tests/e2e/releases tests/e2e/changes tests/e2e/replays
+E2E_LONG := tests/e2e/releases tests/e2e/changes tests/e2e/replays tests/e2e/faults
 
 test: setup unit integration e2e ## The tests of every change
 
@@ -194,7 +194,7 @@ e2e: setup ## Deploy and prove rows in the warehouse
 	  $(foreach suite,$(E2E_LONG),--ignore $(suite)) tests/e2e
 	python -m ops.checks.evidence_of_tests end $@
 
-e2e-long: setup ## Broken releases, promotion, canary, restore, plan, drift and replays on whole environments: an hour
+e2e-long: setup ## Broken releases, promotion, canary, restore, plan, drift, replays and faults on whole environments: an hour
 	@python -m pytest $(E2E_LONG)
 
 pipeline-test: setup ## Run the Jenkinsfile against local AWS, and broken ones; TESTS=all: its test stages whole; TESTS=few: nothing is deployed

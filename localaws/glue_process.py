@@ -154,7 +154,7 @@ class RunProcess:
             raise LaunchError(f"{uri!r} is not an S3 address (s3://bucket/key)")
         target = self._folder / folder / Path(key).name
         target.parent.mkdir(exist_ok=True)
-        client = role_client("s3", self._request.role_arn, "glue", PRINCIPAL)
+        client = role_client("s3", self._request.role_arn, "glue", PRINCIPAL, attempts=4)
         try:
             body = client.get_object(Bucket=parts.netloc, Key=key)["Body"].read()
         except ClientError as error:

@@ -212,7 +212,11 @@ class _Bucket:
             aws_access_key_id=session["AWS_ACCESS_KEY_ID"],
             aws_secret_access_key=session["AWS_SECRET_ACCESS_KEY"],
             aws_session_token=session["AWS_SESSION_TOKEN"],
-            config=Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 1}),
+            # Redshift, too, asks S3 again.
+            config=Config(
+                s3={"addressing_style": "path"},
+                retries={"total_max_attempts": 4, "mode": "standard"},
+            ),
         )
 
     def read(self, uri: str) -> IO[bytes]:

@@ -18,12 +18,14 @@ _loader = botocore.loaders.Loader(include_default_search_paths=True)
 
 
 @functools.lru_cache(maxsize=256)
-def role_client(service: str, role_arn: str, session_name: str, principal: str) -> BaseClient:
+def role_client(
+    service: str, role_arn: str, session_name: str, principal: str, attempts: int = 1
+) -> BaseClient:
     """Return a client of ``service`` with the role's credentials, renewed before they expire.
 
     ``principal`` is the AWS service that assumes the role (``states.amazonaws.com``). Calls are
-    made once: retries are the state machine's or the job's. Raises RoleError at the first call
-    if the role cannot be assumed.
+    made once where retries are the state machine's, ``attempts`` times where they are the
+    service's own. Raises RoleError at the first call if the role cannot be assumed.
     """
     session = botocore.session.Session()
     session.register_component("data_loader", _loader)
@@ -45,7 +47,7 @@ def role_client(service: str, role_arn: str, session_name: str, principal: str) 
         region_name=REGION,
         endpoint_url=Settings.from_environment().url,
         config=botocore.config.Config(
-            retries={"total_max_attempts": 1},
+            retries={"total_max_attempts": attempts, "mode": "standard"},
             # As long as the longest Lambda.
             read_timeout=900,
             max_pool_connections=50,

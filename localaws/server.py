@@ -39,6 +39,7 @@ from localaws import (
     redshift_data,
     redshift_serverless,
     s3,
+    s3_faults,
     stepfunctions,
 )
 from localaws.settings import FAILURE_MARK, HOST, Settings
@@ -50,6 +51,7 @@ EXTENSIONS = (
     iam_resources,
     iam_simulation,
     s3,
+    s3_faults,
     lambda_,
     lambda_aliases,
     lambda_versions,

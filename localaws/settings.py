@@ -9,6 +9,7 @@ from pathlib import Path
 HOST = "127.0.0.1"
 REGION = "us-east-1"
 FAILURE_MARK = "local AWS failed: "  # starts the line of the log that says why
+S3_FAULTS = "s3-faults"  # in the home: see localaws.s3_faults
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 # The server's environment starts empty, so that no key, proxy or package of the host leaks into

@@ -28,6 +28,14 @@ def notifications(project) -> Iterator:
         yield lambda: [json.loads(message) for message in received()]
 
 
+@pytest.fixture(scope="session")
+def alarms(project) -> Iterator:
+    """A function that returns every change of an alarm's state so far, as parsed JSON."""
+    topic = f"arn:aws:sns:us-east-1:111111111111:{PREFIX}-alarms"
+    with subscribed(project.aws.session("dev"), topic, "e2e-alarms") as received:
+        yield lambda: [json.loads(message) for message in received()]
+
+
 @pytest.fixture
 def broken_copy(project, tmp_path) -> Project:
     """A clone of the checkout, with what is not committed, to break; against the same local AWS."""

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import pytest
-from tests.e2e.project import DATA_BUCKET
+from tests.e2e.project import DATA_BUCKET, PREFIX
 from tests.e2e.reference import Expected, expect_of
 from tests.e2e.warehouse import rows_where
 from tests.localaws.workshop import wait_until
@@ -192,9 +192,10 @@ class Outcome:
 
 
 @pytest.fixture(scope="module")
-def outcomes(project, notifications, tmp_path_factory) -> dict[str, Outcome]:
+def outcomes(project, notifications, alarms, tmp_path_factory) -> dict[str, Outcome]:
     """Every case fed, several at a time, as files arrive in life."""
     notifications()  # subscribed before the first file arrives
+    alarms()
 
     files = {}
     for number, case in enumerate((*LOADING, *FAILING), start=1):
@@ -240,6 +241,18 @@ def test_a_bad_file_fails_whole_and_says_why(project, notifications, outcomes, c
     assert kept["Body"].read() == case.content
     # AND somebody was told
     assert [note for note in notifications() if note.get("run_id") == reason["run_id"]]
+
+
+@pytest.mark.usefixtures("outcomes")
+def test_too_many_rejected_rows_ring_an_alarm(alarms):
+    def states() -> list[str]:
+        return [
+            change["NewStateValue"]
+            for change in alarms()
+            if change["AlarmName"] == f"{PREFIX}-rejected-rows"
+        ]
+
+    wait_until(lambda: "ALARM" in states(), seconds=60)
 
 
 @pytest.mark.parametrize("case", LOADING, ids=lambda case: case.name)

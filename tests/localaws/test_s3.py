@@ -3,7 +3,9 @@
 import json
 
 import botocore.config
+import botocore.exceptions
 import pytest
+from localaws.settings import S3_FAULTS
 
 
 @pytest.mark.parametrize(
@@ -72,3 +74,28 @@ def test_an_event_names_the_version_of_its_object(local_aws, versioning):
     created = json.loads(message["Body"])["detail"]["object"]
     assert created["key"] == "a b.csv"
     assert created.get("version-id") == version
+
+
+@pytest.mark.parametrize("answer", ["503 SlowDown", "500 InternalError"])
+def test_while_it_is_told_to_s3_turns_every_few_requests_away(local_aws, answer):
+    # GIVEN a client that tries once
+    once = botocore.config.Config(retries={"total_max_attempts": 1})
+    s3 = local_aws.session("prod").client("s3", config=once)
+    faults = local_aws.home / S3_FAULTS
+    faults.write_text(f"every 3: {answer}\n", encoding="utf-8")
+    # WHEN it asks six times, THEN two requests fail, with S3's own words
+    said = []
+    try:
+        for _ in range(6):
+            try:
+                s3.list_buckets()
+            except botocore.exceptions.ClientError as error:
+                response = error.response
+                code = response["Error"]["Code"]
+                said.append(f"{response['ResponseMetadata']['HTTPStatusCode']} {code}")
+    finally:
+        faults.unlink()
+    assert said == [answer, answer]
+    # AND afterwards none
+    for _ in range(6):
+        s3.list_buckets()
