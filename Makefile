@@ -104,7 +104,7 @@ rollback: setup $(UP) ## Back to the release before, any kept one, or a backup: 
 releases: setup $(UP) ## Deploys and rollbacks of ENV, and the releases that it can go back to
 	@python -m ops.release.history --env $(ENV)
 
-smoke: setup $(UP) ## Prove that what is live in ENV loads rows
+smoke: setup $(UP) ## Prove that what is live in ENV loads rows: ENV= [DATASET=]
 	@scripts/smoke_test.sh --env $(ENV)
 
 promote: override ENV := $(TO)
@@ -140,13 +140,13 @@ query: setup $(UP) ## Rows from the warehouse as CSV: ENV= SQL="select ..."
 rejected: setup $(UP) ## The rows of a file that were not loaded: line, reasons, text: ENV= FILE=
 	@python -m ops.data.rejected --env $(ENV)
 
-replay: setup $(UP) ## Run archived files again; stopped, it goes on: ENV= [FROM=YYYY-MM-DD] [TO=] [DATASET=] [PARALLEL=]
+replay: setup $(UP) ## Run archived files again; stopped, it goes on: ENV= DATASET= [FROM=YYYY-MM-DD] [TO=] [PARALLEL=]
 	@python -m ops.data.replay --env $(ENV)
 
-backfill: setup $(UP) ## Load a month from a folder, or again from the archive: ENV= MONTH=YYYY-MM [FOLDER=] [DATASET=]
+backfill: setup $(UP) ## Load a month from a folder, or again from the archive: ENV= DATASET= MONTH=YYYY-MM [FOLDER=]
 	@python -m ops.data.backfill --env $(ENV)
 
-rebuild: setup $(UP) ## Make a table anew from the archive and swap it in: ENV= [DATASET=] [ACCEPT=1]
+rebuild: setup $(UP) ## Make a table anew from the archive and swap it in: ENV= DATASET= [ACCEPT=1]
 	@python -m ops.data.rebuild --env $(ENV)
 
 # SET means configuration everywhere else; here it is a day.

@@ -23,6 +23,7 @@ from ops.environment import Environment, OperationError, command
 
 AT_ONCE = 2
 MAX_AT_ONCE = 16
+DATASET_HELP = "needed where there are several; default: the variable DATASET"
 
 
 def select(files: list[ArchivedFile], first: date | None, last: date | None) -> list[ArchivedFile]:
@@ -156,16 +157,16 @@ def main() -> int:
         ("--to", "TO", "last day; default: the last one archived"),
     ):
         parser.add_argument(option, default=os.environ.get(variable, ""), help=meaning)
-    parser.add_argument("--dataset", default=os.environ.get("DATASET") or "products")
+    parser.add_argument("--dataset", default=os.environ.get("DATASET", ""), help=DATASET_HELP)
     parser.add_argument("--parallel", default=os.environ.get("PARALLEL") or str(AT_ONCE))
     arguments = parser.parse_args()
     environment = Environment.load(arguments.env)
-    environment.dataset(arguments.dataset)
+    dataset = environment.chosen_dataset(arguments.dataset)
     first = parse_day("FROM", getattr(arguments, "from"))
     last = parse_day("TO", arguments.to)
     at_once = parse_at_once(arguments.parallel)
     environment.require_deployed()
-    return replay(environment, arguments.dataset, first, last, at_once)
+    return replay(environment, dataset, first, last, at_once)
 
 
 if __name__ == "__main__":

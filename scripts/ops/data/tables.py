@@ -15,13 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from ops.data.warehouse import LIVE_SCHEMA, SCHEMAS, Warehouse, quote
+from ops.datasets import RUN_TABLES, WATERMARK
 from ops.environment import Environment, OperationError, command
 
-LOAD_HISTORY = "load_history"
-LOAD_REJECTIONS = "load_rejections"
-QUALITY_RESULTS = "quality_results"
-RUN_TABLES = (LOAD_HISTORY, LOAD_REJECTIONS, QUALITY_RESULTS)  # every line is of one run
-WATERMARK = "watermark"
+LOAD_HISTORY, LOAD_REJECTIONS, QUALITY_RESULTS = RUN_TABLES  # every line is of one run
 
 # How Redshift calls the user behind an IAM role.
 LOADER = "IAMR:{project}-{environment}-load-warehouse"

@@ -197,7 +197,7 @@ def main() -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     fingerprint = commands.add_parser("fingerprint", help="count and hash of a table")
     fingerprint.add_argument("--env", required=True)
-    fingerprint.add_argument("--dataset", default="products")
+    fingerprint.add_argument("--dataset", required=True)
     fingerprint.add_argument("--schema", choices=SCHEMAS, default=LIVE_SCHEMA)
     arguments = parser.parse_args()
 
