@@ -42,7 +42,7 @@ else
   $(error TARGET=$(TARGET) is neither local nor aws)
 endif
 
-.PHONY: help setup lock demo up down reset build package-glue package-lambda deploy upload infra app plan drift backup backups rollback releases smoke promote approve preflight postcheck live notify status feed query config rejected replay backfill rebuild watermark test unit oracle integration localaws-test e2e e2e-long pipeline-test drill lint audit format
+.PHONY: help setup lock demo up down reset build package-glue package-lambda deploy upload infra app plan drift backup backups rollback releases smoke promote approve preflight postcheck live notify status sample feed query config rejected replay backfill rebuild watermark test unit oracle integration localaws-test e2e e2e-long pipeline-test drill lint audit format
 
 help: ## List the commands
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -130,6 +130,9 @@ notify: setup $(UP) ## Tell those who get the alarms of ENV: ENV= MESSAGE=
 demo: override ENV := dev
 demo: deploy ## From a bare clone: deploy to dev and load seven days of real purchases
 	@python -m ops.data.demo --env $(ENV)
+
+sample: setup ## Write files of the real feed, print their paths: DATASET=products|transactions|promotions [FROM=YYYY-MM-DD] [COUNT=]
+	@python -m ops.data.real_feed
 
 feed: setup $(UP) ## Put a file in the inbox and follow it to its end: ENV= FILE= [DATASET=]
 	@python -m ops.data.feed --env $(ENV)
