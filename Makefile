@@ -42,7 +42,7 @@ else
   $(error TARGET=$(TARGET) is neither local nor aws)
 endif
 
-.PHONY: help setup lock demo up down reset build package-glue package-lambda deploy upload infra app plan drift backup backups rollback releases smoke promote approve preflight postcheck live notify status sample feed query config rejected replay backfill rebuild watermark test unit oracle integration localaws-test e2e e2e-long pipeline-test drill lint audit format
+.PHONY: help setup lock demo up down reset build package-glue package-lambda deploy upload infra app plan drift backup backups rollback releases smoke promote approve preflight postcheck live notify status sample feed query config rejected replay backfill rebuild watermark freshness test unit oracle integration localaws-test e2e e2e-long pipeline-test drill lint audit format
 
 help: ## List the commands
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -157,6 +157,9 @@ watermark: export WATERMARK := $(SET)
 watermark: override SET :=
 watermark: setup $(UP) ## How far each dataset is loaded: ENV= [DATASET=] [SET=YYYY-MM-DD] [RESET=1]
 	@python -m ops.data.watermark --env $(ENV)
+
+freshness: setup $(UP) ## Whether each dataset's next file is overdue, which fails: ENV= [DATASET=] [ON=YYYY-MM-DD]
+	@python -m ops.data.freshness --env $(ENV)
 
 status: setup $(UP) ## What is live in ENV, its last runs and its alarms
 	@python -m ops.release.status --env $(ENV)

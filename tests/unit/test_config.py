@@ -154,6 +154,8 @@ def test_its_datasets_are_three_with_keys_rules_and_schedules_of_their_own(envir
     keys = [tuple(dataset["upsert_keys"]) for dataset in datasets.values()]
     assert len(set(keys)) == len(keys)
     assert all(dataset["expectations"] for dataset in datasets.values())
+    schedules = {name: dataset["schedule"]["every"] for name, dataset in datasets.items()}
+    assert schedules == {"products": "day", "promotions": "week", "transactions": "day"}
 
 
 # ---- errors --------------------------------------------------------------------------------------
@@ -194,6 +196,11 @@ def test_its_datasets_are_three_with_keys_rules_and_schedules_of_their_own(envir
         (
             "datasets.products.name=goods",
             'datasets.products.name: expected products, as its file is called; found "goods"',
+        ),
+        (
+            "datasets.products.schedule={every: hour, due_after_days: 1}",
+            "datasets.products.schedule.every: expected day or week: what a file covers;"
+            ' found "hour"',
         ),
         (
             "release.strategy=rolling",
