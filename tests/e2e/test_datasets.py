@@ -38,7 +38,7 @@ def feed(project, folder: Path, kind: Kind, day: date, *more: str) -> Fed:
 @pytest.fixture(scope="module", name="transactions")
 def fixture_transactions(project, tmp_path_factory) -> Fed:
     """A day of them; the first is there again, then corrected; the last has no basket."""
-    again = "2412,292,31390683332,844165,{},0.00,0.00,0.00,201703,2017-01-15 00:00:19"
+    again = "2412,292,31390683332,844165,{},0.00,0.00,201703,2017-01-15 00:00:19"
     more = (again.format("3,4.50,0.27"), "1,292,,844165,3,1,0,0,0,201703,2017-01-15 00:00:19")
     folder = tmp_path_factory.mktemp("transactions")
     return feed(project, folder, TRANSACTIONS, date(2017, 1, 15), *more)

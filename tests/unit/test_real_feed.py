@@ -72,8 +72,8 @@ def test_days_cross_the_end_of_a_month():
     assert PRODUCTS.dates(date(2017, 1, 31), 2) == [date(2017, 1, 31), date(2017, 2, 1)]
 
 
-def test_weeks_begin_on_mondays_and_none_before_the_day_asked_for():
-    weeks = FEEDS["promotions"].dates(date(2017, 1, 3), 2)
+def test_a_day_is_in_the_file_of_the_monday_before():
+    weeks = FEEDS["promotions"].dates(date(2017, 1, 15), 2)
     assert weeks == [date(2017, 1, 9), date(2017, 1, 16)]
     assert FEEDS["promotions"].dates(date(2017, 1, 9), 1) == [date(2017, 1, 9)]
 

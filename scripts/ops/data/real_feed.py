@@ -49,9 +49,8 @@ class Feed:
     parts: Callable[[list[date]], Iterable[Part]]
 
     def dates(self, first: date, count: int) -> list[date]:
-        """Return what `count` files are named after, the first not before `first`."""
-        if self.days > 1:
-            first += timedelta(days=-(first - FIRST_WEEK).days % self.days)
+        """Return what `count` files are named after, the first being the one that has `first`."""
+        first -= timedelta(days=(first - FIRST_WEEK).days % self.days)
         return [first + timedelta(days=number * self.days) for number in range(count)]
 
     def file_name(self, day: date) -> str:
@@ -221,7 +220,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m ops.data.real_feed", description=__doc__)
     for option, variable, meaning in (
         ("--dataset", "DATASET", f"one of {', '.join(FEEDS)}"),
-        ("--from", "FROM", f"the first file is not before this day; default: {FIRST_DAY}"),
+        ("--from", "FROM", f"the first file is the one of this day; default: {FIRST_DAY}"),
         ("--count", "COUNT", "how many files; default: 1"),
     ):
         parser.add_argument(option, default=os.environ.get(variable, ""), help=meaning)
