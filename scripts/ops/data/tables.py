@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ops.data.warehouse import LIVE_SCHEMA, SCHEMAS, Warehouse, quote
+from ops.data.warehouse import LIVE_SCHEMA, MAX_STATEMENTS, SCHEMAS, Warehouse, quote
 from ops.datasets import RUN_TABLES, WATERMARK
 from ops.environment import Environment, OperationError, command
 
@@ -253,7 +253,11 @@ def prepare(warehouse: Warehouse, config: Mapping[str, Any]) -> list[str]:
         for (schema, name), change in evolutions.items()
         for column in change.added
     ]
-    warehouse.run_all(table_ddl(config) + added + grants(config, user))
+    statements = table_ddl(config) + added + grants(config, user)
+    # A transaction takes no more. One that fails leaves whole those before it: the next deploy
+    # finds them made and goes on.
+    for start in range(0, len(statements), MAX_STATEMENTS):
+        warehouse.run_all(statements[start : start + MAX_STATEMENTS])
     widened = [
         f"ALTER TABLE {schema}.{quote(name)} ALTER COLUMN {quote(column.name)} TYPE {column.type}"
         for (schema, name), change in evolutions.items()
