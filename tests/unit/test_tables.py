@@ -151,4 +151,4 @@ def test_the_tables_of_many_datasets_are_made_in_as_many_transactions_as_it_take
     made = [statement for batch in warehouse.transactions for statement in batch]
     user = "IAMR:p-dev-load-warehouse"
     assert made == table_ddl(config) + grants(config, user)
-    assert len(made) > 2 * MAX_STATEMENTS
+    assert len(made) > MAX_STATEMENTS
