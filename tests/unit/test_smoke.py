@@ -13,10 +13,17 @@ DATASETS = load_config("prod").values["datasets"]
 PRODUCTS = DATASETS["products"]
 
 
-@pytest.fixture(name="dataset", params=["products", "promotions", "transactions"])
+BY_NAME = PRODUCTS | {"upsert_keys": ["product_id", "product_name"], "order_by": ["brand"]}
+
+
+@pytest.fixture(
+    name="dataset",
+    params=[PRODUCTS, DATASETS["promotions"], DATASETS["transactions"], BY_NAME],
+    ids=["products", "promotions", "transactions", "keys and order of text"],
+)
 def fixture_dataset(request):
     """Each of the datasets that a smoke test can be of."""
-    return DATASETS[request.param]
+    return request.param
 
 
 def rows(file):
