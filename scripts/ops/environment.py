@@ -171,17 +171,6 @@ class Environment:
             raise OperationError(f"no dataset {name!r}; configured are: {', '.join(datasets)}")
         return datasets[name]
 
-    def chosen_dataset(self, name: str) -> str:
-        """Return the name of a dataset; without one, that of the only dataset that there is.
-
-        Raises OperationError with the names of all.
-        """
-        names = list(self.config["datasets"])
-        if not name and len(names) > 1:
-            raise OperationError(f"DATASET is missing: give one of {', '.join(names)}")
-        self.dataset(name := name or names[0])
-        return name
-
     def has_warehouse(self) -> bool:
         """Whether the environment's warehouse has been made."""
         try:

@@ -19,7 +19,7 @@ from typing import Any
 from ops.data.archive import copy_source
 from ops.data.chunks import MAX_BYTES, MAX_FILES
 from ops.data.feed import Progress
-from ops.data.replay import AT_ONCE, DATASET_HELP, month_days, parse_at_once, replay
+from ops.data.replay import AT_ONCE, DATASET_HELP, chosen_dataset, month_days, parse_at_once, replay
 from ops.data.runs import RUNNING, SUCCEEDED, describe, follow, read_account
 from ops.environment import FAILED, LIVE, Environment, OperationError, command
 
@@ -148,7 +148,7 @@ def main() -> int:
     parser.add_argument("--parallel", default=os.environ.get("PARALLEL") or str(AT_ONCE))
     arguments = parser.parse_args()
     environment = Environment.load(arguments.env)
-    dataset = environment.chosen_dataset(arguments.dataset)
+    dataset = chosen_dataset(environment, arguments.dataset)
     first, last = month_days(arguments.month)
     at_once = parse_at_once(arguments.parallel)
     if not arguments.folder:

@@ -139,7 +139,7 @@ def _transactions(wanted: list[date]) -> Iterator[Part]:
     purchases = _purchases(wanted)
     columns = purchases[["household_id", "store_id", "basket_id", "product_id", "quantity"]].copy()
     for money in ("sales_value", "retail_disc", "coupon_disc", "coupon_match_disc"):
-        columns[money] = purchases[money].map("{:.2f}".format)
+        columns[money] = purchases[money].map(lambda value: f"{value:.2f}")
     columns["week"] = YEAR * 100 + purchases["week"]
     columns["time"] = _written(purchases["transaction_timestamp"])
     return _by_day(columns, purchases["transaction_timestamp"])

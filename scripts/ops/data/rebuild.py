@@ -12,7 +12,14 @@ from typing import Any
 
 from ops.data.archive import archived_files
 from ops.data.chunks import Job, Runner, finish, new_job, open_job, split
-from ops.data.replay import AT_ONCE, DATASET_HELP, parse_at_once, report_failed, run_chunks
+from ops.data.replay import (
+    AT_ONCE,
+    DATASET_HELP,
+    chosen_dataset,
+    parse_at_once,
+    report_failed,
+    run_chunks,
+)
 from ops.data.tables import LOADER, create, dataset_table, found_tables, grant
 from ops.data.warehouse import (
     LIVE_SCHEMA,
@@ -195,7 +202,7 @@ def main() -> int:
     )
     arguments = parser.parse_args()
     environment = Environment.load(arguments.env)
-    dataset = environment.chosen_dataset(arguments.dataset)
+    dataset = chosen_dataset(environment, arguments.dataset)
     at_once = parse_at_once(arguments.parallel)
     if arguments.accept not in ("", "1"):
         raise OperationError(f"ACCEPT={arguments.accept}: ACCEPT=1 swaps in a table that differs")

@@ -147,6 +147,17 @@ def parse_at_once(text: str) -> int:
     return int(text)
 
 
+def chosen_dataset(environment: Environment, name: str) -> str:
+    """Return the name of a dataset; without one, that of the only dataset that there is.
+
+    Raises OperationError with the names of all.
+    """
+    names = list(environment.config["datasets"])
+    if not name and len(names) > 1:
+        raise OperationError(f"DATASET is missing: give one of {', '.join(names)}")
+    return environment.dataset(name or names[0])["name"]
+
+
 @command
 def main() -> int:
     """Replay the days given by the variables FROM and TO."""
@@ -161,7 +172,7 @@ def main() -> int:
     parser.add_argument("--parallel", default=os.environ.get("PARALLEL") or str(AT_ONCE))
     arguments = parser.parse_args()
     environment = Environment.load(arguments.env)
-    dataset = environment.chosen_dataset(arguments.dataset)
+    dataset = chosen_dataset(environment, arguments.dataset)
     first = parse_day("FROM", getattr(arguments, "from"))
     last = parse_day("TO", arguments.to)
     at_once = parse_at_once(arguments.parallel)

@@ -143,14 +143,13 @@ class SmokeTest:
     def __init__(self, environment: Environment, dataset: str = ""):
         self._environment = environment
         named = dataset or environment.config["release"]["smoke_dataset"]
-        self._dataset = environment.dataset(named)
-        self.name = self._dataset["name"]
+        self.dataset = environment.dataset(named)
         test_id = secrets.token_hex(6)
         self._s3 = environment.client("s3")
         self._warehouse = Warehouse(environment)
         self.run_id = f"{SMOKE_RUN}{test_id}"
         self.prefix = f"data/smoke/{test_id}/"
-        self.file = synthetic_file(self._dataset, test_id)
+        self.file = synthetic_file(self.dataset, test_id)
 
     def start(self, version_arn: str) -> None:
         """Put the file and start its run by the state machine version (or alias) given."""
@@ -207,11 +206,11 @@ class SmokeTest:
                 raise OperationError(f"{what}: expected {wanted}, found {actual}")
 
     def _rows(self) -> Fingerprint:
-        return self._warehouse.fingerprint(SMOKE_SCHEMA, self._dataset, self.file.where)
+        return self._warehouse.fingerprint(SMOKE_SCHEMA, self.dataset, self.file.where)
 
     def remove_rows(self) -> None:
         """Remove this test's rows from the tables of the schema smoke."""
-        table = quote_identifier(self._dataset["target"]["table"])
+        table = quote_identifier(self.dataset["target"]["table"])
         self._warehouse.run_all(
             [
                 f"DELETE FROM {SMOKE_SCHEMA}.{table} WHERE {self.file.where}",
@@ -314,7 +313,8 @@ def main() -> int:
     )
     seconds = time.monotonic() - started
     print(
-        f"smoke: passed in {seconds:.1f} s: {test.name}, {test.file.fingerprint}", file=sys.stderr
+        f"smoke: passed in {seconds:.1f} s: {test.dataset['name']}, {test.file.fingerprint}",
+        file=sys.stderr,
     )
     return 0
 
