@@ -42,7 +42,7 @@ else
   $(error TARGET=$(TARGET) is neither local nor aws)
 endif
 
-.PHONY: help setup lock demo up down reset build package-glue package-lambda deploy upload infra app plan drift backup backups rollback releases smoke promote approve preflight postcheck live notify status feed query config rejected replay backfill rebuild watermark test unit oracle integration localaws-test e2e e2e-long pipeline-test drill lint audit format
+.PHONY: help setup lock demo up down reset build package-glue package-lambda deploy upload infra app plan drift backup backups rollback releases smoke promote approve preflight postcheck live notify status sample feed query config rejected replay backfill rebuild watermark freshness test unit oracle integration localaws-test e2e e2e-long pipeline-test drill lint audit format
 
 help: ## List the commands
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -104,7 +104,7 @@ rollback: setup $(UP) ## Back to the release before, any kept one, or a backup: 
 releases: setup $(UP) ## Deploys and rollbacks of ENV, and the releases that it can go back to
 	@python -m ops.release.history --env $(ENV)
 
-smoke: setup $(UP) ## Prove that what is live in ENV loads rows
+smoke: setup $(UP) ## Prove that what is live in ENV loads rows: ENV= [DATASET=]
 	@scripts/smoke_test.sh --env $(ENV)
 
 promote: override ENV := $(TO)
@@ -131,6 +131,9 @@ demo: override ENV := dev
 demo: deploy ## From a bare clone: deploy to dev and load seven days of real purchases
 	@python -m ops.data.demo --env $(ENV)
 
+sample: setup ## Write files of the real feed, print their paths: DATASET=products|transactions|promotions [FROM=YYYY-MM-DD] [COUNT=]
+	@python -m ops.data.real_feed
+
 feed: setup $(UP) ## Put a file in the inbox and follow it to its end: ENV= FILE= [DATASET=]
 	@python -m ops.data.feed --env $(ENV)
 
@@ -140,13 +143,13 @@ query: setup $(UP) ## Rows from the warehouse as CSV: ENV= SQL="select ..."
 rejected: setup $(UP) ## The rows of a file that were not loaded: line, reasons, text: ENV= FILE=
 	@python -m ops.data.rejected --env $(ENV)
 
-replay: setup $(UP) ## Run archived files again; stopped, it goes on: ENV= [FROM=YYYY-MM-DD] [TO=] [DATASET=] [PARALLEL=]
+replay: setup $(UP) ## Run archived files again; stopped, it goes on: ENV= DATASET= [FROM=YYYY-MM-DD] [TO=] [PARALLEL=]
 	@python -m ops.data.replay --env $(ENV)
 
-backfill: setup $(UP) ## Load a month from a folder, or again from the archive: ENV= MONTH=YYYY-MM [FOLDER=] [DATASET=]
+backfill: setup $(UP) ## Load a month from a folder, or again from the archive: ENV= DATASET= MONTH=YYYY-MM [FOLDER=]
 	@python -m ops.data.backfill --env $(ENV)
 
-rebuild: setup $(UP) ## Make a table anew from the archive and swap it in: ENV= [DATASET=] [ACCEPT=1]
+rebuild: setup $(UP) ## Make a table anew from the archive and swap it in: ENV= DATASET= [ACCEPT=1]
 	@python -m ops.data.rebuild --env $(ENV)
 
 # SET means configuration everywhere else; here it is a day.
@@ -154,6 +157,9 @@ watermark: export WATERMARK := $(SET)
 watermark: override SET :=
 watermark: setup $(UP) ## How far each dataset is loaded: ENV= [DATASET=] [SET=YYYY-MM-DD] [RESET=1]
 	@python -m ops.data.watermark --env $(ENV)
+
+freshness: setup $(UP) ## Whether each dataset's next file is overdue, which fails: ENV= [DATASET=] [ON=YYYY-MM-DD]
+	@python -m ops.data.freshness --env $(ENV)
 
 status: setup $(UP) ## What is live in ENV, its last runs and its alarms
 	@python -m ops.release.status --env $(ENV)

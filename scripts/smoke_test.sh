@@ -12,6 +12,7 @@ Usage: scripts/smoke_test.sh --env ENV [--state-machine-version-arn ARN] [--trig
 Runs a synthetic file of good, bad and repeated rows into the warehouse's schema `smoke` and compares what is there
 with what the file should give: rows, content hash and the account of the others. The trigger in front is sent the event
 of a file that is gone. Without an ARN it tests what is live.
+The variable DATASET names the dataset; without it, the setting release.smoke_dataset does.
 Its rows and objects are removed afterwards; when it fails the objects stay, and it says where, with the execution.
 USAGE
 }

@@ -19,7 +19,7 @@ from typing import Any
 import yaml
 from jsonschema import Draft202012Validator
 
-from ops.datasets import dataset_faults
+from ops.datasets import dataset_faults, shared_faults
 from ops.expectations import SuiteError, read_suite, rule_faults, rule_schema
 
 CONFIG_ROOT = Path(__file__).resolve().parents[2] / "config"
@@ -224,6 +224,8 @@ def _faults(config: Config, environment: str, root: Path) -> Iterator[str]:
     if not isinstance(datasets, dict) or not datasets:
         yield f"{root.name}/common/datasets: expected at least one <name>.yaml, found none"
         return
+    yield from _smoke_faults(config, settings, datasets)
+    sound = {}
     for name, dataset in datasets.items():
         path = ("datasets", name)
         if isinstance(dataset, dict) and dataset.keys() == {"expectations"}:
@@ -238,7 +240,21 @@ def _faults(config: Config, environment: str, root: Path) -> Iterator[str]:
             _fault(config, (*path, *key), expected, _show(found))
             for key, expected, found in dataset_faults(name, dataset)
         ]
-        yield from faults or _expectation_faults(config, dataset, schemas["expectations"])
+        yield from faults
+        if faults:
+            continue
+        sound[name] = dataset
+        yield from _expectation_faults(config, dataset, schemas["expectations"])
+    for key, expected, found in shared_faults(sound):
+        yield _fault(config, ("datasets", *key), expected, _show(found))
+
+
+def _smoke_faults(config: Config, settings: dict, datasets: dict) -> Iterator[str]:
+    release = settings.get("release")
+    name = release.get("smoke_dataset") if isinstance(release, dict) else None
+    if isinstance(name, str) and name not in datasets:
+        expected = f"one of the datasets {', '.join(datasets)}"
+        yield _fault(config, ("release", "smoke_dataset"), expected, _show(name))
 
 
 def _promotion_faults(

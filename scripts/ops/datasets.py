@@ -1,7 +1,9 @@
-"""What a JSON Schema cannot say about a dataset: its names, types, limits and keys together."""
+"""What a JSON Schema cannot say about datasets: each one's names, types, limits and keys together,
+and that no two of them want the same file or the same table.
+"""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 # Redshift's own limits.
@@ -9,6 +11,9 @@ MAX_VARCHAR_BYTES = 65535
 MAX_DECIMAL_DIGITS = 38
 # What the job writes beside a rejected row's own columns.
 RESERVED_NAMES = ("source_file", "source_block", "source_row", "row_text", "reasons")
+# Every schema has these tables beside the datasets' own.
+RUN_TABLES = ("load_history", "load_rejections", "quality_results")
+WATERMARK = "watermark"
 
 Fault = tuple[tuple[str | int, ...], str, Any]
 
@@ -24,6 +29,13 @@ def dataset_faults(name: str, dataset: dict) -> Iterator[Fault]:
     else:
         if "run_date" not in pattern.groupindex:
             yield ("file_pattern",), "the group (?P<run_date>...)", dataset["file_pattern"]
+        elif not pattern.fullmatch(dataset["example_file"]):
+            expected = f"a name that its file_pattern matches, {dataset['file_pattern']}"
+            yield ("example_file",), expected, dataset["example_file"]
+    if dataset["target"]["table"] in (*RUN_TABLES, WATERMARK):
+        yield ("target", "table"), "a name other than the pipeline's own", dataset["target"][
+            "table"
+        ]
     yield from _column_faults(dataset["columns"])
     names = [column["name"] for column in dataset["columns"]]
     required = [column["name"] for column in dataset["columns"] if column.get("required")]
@@ -33,6 +45,34 @@ def dataset_faults(name: str, dataset: dict) -> Iterator[Fault]:
                 yield (key, index), f"one of the columns {', '.join(names)}", column
             elif key == "upsert_keys" and column not in required:
                 yield (key, index), "a column with `required: true` (NULL matches no row)", column
+
+
+def shared_faults(datasets: Mapping[str, dict]) -> Iterator[Fault]:
+    """Yields what two datasets, each without a fault of its own, both want.
+
+    Two patterns are held against each other by their example files: whether any name at all
+    matches both cannot be decided here, so a run refuses a file that two datasets want.
+    """
+    tables: dict[str, str] = {}
+    for name, dataset in datasets.items():
+        table = dataset["target"]["table"]
+        if table in tables:
+            yield (name, "target", "table"), f"a table that {tables[table]} does not have", table
+        tables.setdefault(table, name)
+        for wanted_by in matching(dataset["example_file"], datasets):
+            if wanted_by != name:
+                file = dataset["example_file"]
+                expected = f"a pattern that does not match {file}, a file of {name}"
+                yield (wanted_by, "file_pattern"), expected, datasets[wanted_by]["file_pattern"]
+
+
+def matching(file_name: str, datasets: Mapping[str, dict]) -> list[str]:
+    """Returns the datasets whose file pattern a name matches."""
+    return [
+        name
+        for name, dataset in datasets.items()
+        if re.fullmatch(dataset["file_pattern"], file_name)
+    ]
 
 
 def _column_faults(columns: list[dict]) -> Iterator[Fault]:

@@ -1,4 +1,4 @@
-"""What the pipeline must make of a products file, in plain Python.
+"""What the pipeline must make of a dataset's file, in plain Python.
 
 The independent opinion that the end-to-end tests hold against the warehouse; it shares no code with
 the job.
@@ -9,14 +9,13 @@ import gzip
 import hashlib
 import io
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
-VARCHAR_BYTES = {1: 255, 2: 64, 3: 64, 4: 128, 5: 64}  # by position in the row
 GZIP = b"\x1f\x8b"
-PRODUCT_ID, PRICE, QUANTITY, STORE_ID, TIME = 0, 6, 7, 8, 9
 
 
 @dataclass
@@ -42,13 +41,28 @@ class Expected:
         return f"{len(self.rows)} rows, content hash {content:x}"
 
 
-def expect(file: Path) -> Expected:
-    """Read a products file and say what must become of its rows."""
-    return expect_of(file.read_bytes())
+Value = Callable[[str | None], str | None]
 
 
-def expect_of(content: bytes) -> Expected:
-    """Say what must become of the rows of a products file, plain or gzipped, with this content."""
+@dataclass(frozen=True)
+class Kind:
+    """A dataset: its table and columns, where its key is in a row, and what each value becomes,
+    unless the row has to be rejected: a ValueError."""
+
+    table: str
+    columns: str
+    key: tuple[int, ...]
+    values: tuple[Value, ...]
+
+
+def expect(file: Path, kind: Kind | None = None) -> Expected:
+    """Read a file, of products unless it is of another kind, and say what must become of it."""
+    return expect_of(file.read_bytes(), kind)
+
+
+def expect_of(content: bytes, kind: Kind | None = None) -> Expected:
+    """Say what must become of the rows of a file, plain or gzipped, with this content."""
+    kind = kind or PRODUCTS
     if content.startswith(GZIP):
         content = gzip.decompress(content)
     expected = Expected()
@@ -57,42 +71,78 @@ def expect_of(content: bytes) -> Expected:
     text = text.replace("\r\n", "\n")
     for raw in list(csv.reader(io.StringIO(text, newline="")))[1:]:
         expected.rows_in += 1
-        row = _typed([value.strip() or None for value in raw])
+        row = _typed([value.strip() or None for value in raw], kind)
         if row is None:
             expected.rejected += 1
             continue
-        key = (row[PRODUCT_ID], row[TIME])
+        key = tuple(row[place] for place in kind.key)
         expected.superseded += key in expected.rows
         expected.rows[key] = row
     return expected
 
 
-def _typed(row: list[str | None]) -> tuple | None:
+def _typed(row: list[str | None], kind: Kind) -> tuple | None:
     """Return the row as the warehouse prints it, or None when it has to be rejected."""
-    try:
-        row[PRODUCT_ID] = str(_whole(row[PRODUCT_ID], least=1))
-        row[PRICE] = _price(row[PRICE])
-        row[QUANTITY] = str(_whole(row[QUANTITY], least=0))
-        row[STORE_ID] = str(_whole(row[STORE_ID], least=1))
-        row[TIME] = str(datetime.strptime(row[TIME] or "", "%Y-%m-%d %H:%M:%S"))
-    except (ValueError, InvalidOperation):
-        return None
     if "\ufffd" in "".join(value or "" for value in row):  # bytes that are not UTF-8
         return None
-    for position, most in VARCHAR_BYTES.items():
-        if len((row[position] or "").encode()) > most:
-            return None
-    return tuple(row)
+    try:
+        return tuple(value(text) for value, text in zip(kind.values, row, strict=True))
+    except (ValueError, InvalidOperation):
+        return None
 
 
-def _whole(text: str | None, least: int) -> int:
-    if not re.fullmatch(r"[+-]?\d+", text or "") or int(text) < least:
-        raise ValueError(text)
-    return int(text)
+def _whole(least: int) -> Value:
+    def value(text: str | None) -> str:
+        if not re.fullmatch(r"[+-]?\d+", text or "") or int(text) < least:
+            raise ValueError(text)
+        return str(int(text))
+
+    return value
 
 
-def _price(text: str | None) -> str:
-    price = Decimal(text or "none")
-    if not price.is_finite() or not 0 <= price < 10**8:
-        raise ValueError(text)
-    return f"{price:.4f}"
+def _money(digits: int, scale: int) -> Value:
+    def value(text: str | None) -> str:
+        amount = Decimal(text or "none")
+        if not amount.is_finite() or not 0 <= amount < 10 ** (digits - scale):
+            raise ValueError(text)
+        return f"{amount:.{scale}f}"
+
+    return value
+
+
+def _text(most: int, required: bool = False) -> Value:
+    def value(text: str | None) -> str | None:
+        if len((text or "").encode()) > most or required and not text:
+            raise ValueError(text)
+        return text
+
+    return value
+
+
+def _time(text: str | None) -> str:
+    return str(datetime.strptime(text or "", "%Y-%m-%d %H:%M:%S"))
+
+
+PRODUCTS = Kind(
+    "products",
+    "product_id, product_name, department, brand, product_category, package_size, price, "
+    "quantity, store_id, time",
+    (0, 9),
+    (
+        *(_whole(1), _text(255), _text(64), _text(64), _text(128), _text(64)),
+        *(_money(12, 4), _whole(0), _whole(1), _time),
+    ),
+)
+TRANSACTIONS = Kind(
+    "transactions",
+    "household_id, store_id, basket_id, product_id, quantity, sales_value, retail_discount, "
+    "coupon_discount, coupon_match_discount, week, rung_up_at",
+    (2, 3),
+    (*[_whole(1)] * 4, _whole(0), *[_money(12, 2)] * 4, _whole(200001), _time),
+)
+PROMOTIONS = Kind(
+    "promotions",
+    "product_id, store_id, display_location, mailer_location, week",
+    (0, 1, 2, 3, 4),
+    (*[_whole(1)] * 2, *[_text(1, required=True)] * 2, _whole(200001)),
+)

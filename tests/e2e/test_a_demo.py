@@ -19,7 +19,7 @@ def test_the_demo_loads_seven_days_and_the_second_one_nothing_new(project):
 
     # THEN its table has a line a file with what plain Python says of that file
     assert first.returncode == 0, first.stderr
-    files = real_feed.day_files(real_feed.days(real_feed.FIRST_DAY, 7))
+    files = real_feed.PRODUCTS.files(real_feed.PRODUCTS.dates(real_feed.FIRST_DAY, 7))
     for file in files:
         expected = expect(file)
         counts = [expected.rows_in, expected.loaded, expected.rejected]

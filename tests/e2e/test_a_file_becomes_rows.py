@@ -20,7 +20,7 @@ DAY = date(2017, 3, 14)  # none of the demo's
 @pytest.fixture(scope="module")
 def day(tmp_path_factory) -> Path:
     """A day of the real feed, with purchases repeated and some in the wrong."""
-    (file,) = real_feed.day_files([DAY])
+    (file,) = real_feed.PRODUCTS.files([DAY])
     return Path(shutil.copy(file, tmp_path_factory.mktemp("feed")))
 
 

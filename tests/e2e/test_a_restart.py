@@ -16,7 +16,7 @@ def test_after_down_and_up_a_file_becomes_rows(project):
     assert stopped.returncode == 0, stopped.stderr
 
     # WHEN a file is fed, which starts local AWS
-    (day,) = real_feed.day_files([date(2017, 3, 15)])
+    (day,) = real_feed.PRODUCTS.files([date(2017, 3, 15)])
     done = project.feed(day)
 
     # THEN it is loaded whole by the release that was live, beside the rows that were there

@@ -4,12 +4,7 @@ import csv
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.e2e.reference import Expected
-
-COLUMNS = (
-    "product_id, product_name, department, brand, product_category, package_size, price, "
-    "quantity, store_id, time"
-)
+from tests.e2e.reference import PRODUCTS, Expected, Kind
 
 
 def table(project, file: Path, env: str = "dev") -> str:
@@ -18,18 +13,20 @@ def table(project, file: Path, env: str = "dev") -> str:
     return rows_where(project, f"time::date = '{stamp[:4]}-{stamp[4:6]}-{stamp[6:]}'", env)
 
 
-def read_rows(project, condition: str, env: str = "dev") -> Iterator[tuple[str | None, ...]]:
+def read_rows(
+    project, condition: str, env: str = "dev", kind: Kind = PRODUCTS
+) -> Iterator[tuple[str | None, ...]]:
     """Yield the table's rows that an SQL condition selects, as the warehouse prints them."""
-    lines = project.query(f"select {COLUMNS} from products where {condition}", env)
+    lines = project.query(f"select {kind.columns} from {kind.table} where {condition}", env)
     for row in csv.reader(f"{line}\n" for line in lines):
         yield tuple(value or None for value in row)
 
 
-def rows_where(project, condition: str, env: str = "dev") -> str:
+def rows_where(project, condition: str, env: str = "dev", kind: Kind = PRODUCTS) -> str:
     """Return count and hash of the table's rows that an SQL condition selects."""
     found = Expected()
-    for values in read_rows(project, condition, env):
-        key = (values[0], values[9])
+    for values in read_rows(project, condition, env, kind):
+        key = tuple(values[place] for place in kind.key)
         assert key not in found.rows, f"the key {key} is doubled"
         found.rows[key] = values
     return found.fingerprint()

@@ -170,7 +170,7 @@ def test_the_same_bytes_are_live_in_all_four(company, green, version):
 @pytest.mark.usefixtures("green")
 def test_prod_loads_a_day_of_the_real_feed(company, tmp_path):
     # GIVEN prod after the green build, and what plain Python says of a day's file
-    (day,) = real_feed.day_files([DAY])
+    (day,) = real_feed.PRODUCTS.files([DAY])
     file = Path(shutil.copy(day, tmp_path))
     expected = expect(file)
     assert expected.loaded > 1000

@@ -109,11 +109,23 @@ def test_every_leaf_has_an_origin(root):
     assert set(merged.origins) == {path for path, _ in config.leaves(merged.values)}
 
 
-def test_a_dataset_of_one_environment_needs_no_code(root):
+def add_stock(root, **changes):
+    """Give dev a dataset of its own, which is as products is but for what another one must have."""
     products = yaml.safe_load((root / "common/datasets/products.yaml").read_text())
-    append(root, "dev/datasets/stock.yaml", yaml.safe_dump(products | {"name": "stock"}))
-    assert set(load_config("dev", root=root).get("datasets")) == {"products", "stock"}
-    assert set(load_config("qa", root=root).get("datasets")) == {"products"}
+    own = {
+        "name": "stock",
+        "file_pattern": r"^Stock_(?P<run_date>\d{8})\.csv$",
+        "example_file": "Stock_20170115.csv",
+        "target": {"table": "stock"},
+    }
+    append(root, "dev/datasets/stock.yaml", yaml.safe_dump(products | own | changes))
+
+
+def test_a_dataset_of_one_environment_needs_no_code(root):
+    add_stock(root)
+    common = set(load_config("qa", root=root).get("datasets"))
+    assert set(load_config("dev", root=root).get("datasets")) == common | {"stock"}
+    assert "stock" not in common
 
 
 # ---- the project's own configuration -------------------------------------------------------------
@@ -133,6 +145,16 @@ def test_the_environments_are_four_accounts():
     assert config.known_environments() == ENVIRONMENTS
     accounts = {load_config(name).get("aws.account_id") for name in ENVIRONMENTS}
     assert len(accounts) == len(ENVIRONMENTS)
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_its_datasets_are_three_with_keys_rules_and_schedules_of_their_own(environment):
+    datasets = load_config(environment).get("datasets")
+    three = {"products": "day", "promotions": "week", "transactions": "day"}
+    assert {name: datasets[name]["schedule"]["every"] for name in three} == three
+    keys = {tuple(datasets[name]["upsert_keys"]) for name in three}
+    assert len(keys) == len(three)
+    assert all(datasets[name]["expectations"] for name in three)
 
 
 # ---- errors --------------------------------------------------------------------------------------
@@ -173,6 +195,11 @@ def test_the_environments_are_four_accounts():
         (
             "datasets.products.name=goods",
             'datasets.products.name: expected products, as its file is called; found "goods"',
+        ),
+        (
+            "datasets.products.schedule={every: hour, due_after_days: 1}",
+            "datasets.products.schedule.every: expected day or week: what a file covers;"
+            ' found "hour"',
         ),
         (
             "release.strategy=rolling",
@@ -265,6 +292,51 @@ def test_keys_and_order_must_be_columns(root):
     lines = faults(root, "datasets.products.order_by=[when]")
     assert lines[0].startswith("runtime SET: datasets.products.order_by[0]: expected one of the")
     assert lines[0].endswith('found "when"')
+
+
+@pytest.mark.parametrize(
+    "changes, fault",
+    [
+        (
+            # Copied with products' pattern in it: each file of the one is also the other's.
+            {
+                "file_pattern": r"^(Products|Stock)_(?P<run_date>\d{8})\.csv$",
+            },
+            "datasets.stock.file_pattern: expected a pattern that does not match"
+            " Products_20170115.csv, a file of products; found",
+        ),
+        (
+            {"example_file": "stock.csv"},
+            "datasets.stock.example_file: expected a name that its file_pattern matches,",
+        ),
+        (
+            {"target": {"table": "products"}},
+            "datasets.stock.target.table: expected a table that products does not have; found",
+        ),
+        (
+            {"target": {"table": "load_history"}},
+            "datasets.stock.target.table: expected a name other than the pipeline's own; found",
+        ),
+    ],
+)
+def test_what_another_dataset_has_already_is_named_with_it(root, changes, fault):
+    add_stock(root, **changes)
+    (line,) = faults(root)
+    assert line.startswith(f"config/dev/datasets/stock.yaml: {fault}")
+
+
+def test_one_pattern_for_two_datasets_is_a_fault_of_both(root):
+    pattern = yaml.safe_load((root / "common/datasets/products.yaml").read_text())["file_pattern"]
+    add_stock(root, file_pattern=pattern, example_file="Products_20180101.csv")
+    assert [line.split(": ")[1] for line in faults(root)] == [
+        "datasets.stock.file_pattern",
+        "datasets.products.file_pattern",
+    ]
+
+
+def test_a_smoke_test_needs_a_dataset_that_there_is(root):
+    (line,) = faults(root, "release.smoke_dataset=goods")
+    assert line.startswith("runtime SET: release.smoke_dataset: expected one of the datasets prod")
 
 
 def test_all_faults_are_listed_at_once(root):

@@ -2,23 +2,42 @@
 
 import csv
 import io
+from decimal import Decimal
 
 import pytest
 from ops.config import load_config
 from ops.environment import OperationError
 from ops.data.smoke import GOOD_ROWS, synthetic_file
 
-DATASET = load_config("prod").values["datasets"]["products"]
-KEYS = [c["source"] for c in DATASET["columns"] if c["name"] in DATASET["upsert_keys"]]
+DATASETS = load_config("prod").values["datasets"]
+PRODUCTS = DATASETS["products"]
+
+
+BY_NAME = PRODUCTS | {"upsert_keys": ["product_id", "product_name"], "order_by": ["brand"]}
+
+
+@pytest.fixture(
+    name="dataset",
+    params=[PRODUCTS, DATASETS["promotions"], DATASETS["transactions"], BY_NAME],
+    ids=["products", "promotions", "transactions", "keys and order of text"],
+)
+def fixture_dataset(request):
+    """Each of the datasets that a smoke test can be of."""
+    return request.param
 
 
 def rows(file):
     return list(csv.DictReader(io.StringIO(file.content.decode())))
 
 
-def test_account_counts_the_files_rows():
-    file = synthetic_file(DATASET, "0123456789ab")
-    keys = [tuple(row[key] for key in KEYS) for row in rows(file)]
+def key_of(dataset, row):
+    sources = {column["name"]: column["source"] for column in dataset["columns"]}
+    return tuple(row[sources[key]] for key in dataset["upsert_keys"])
+
+
+def test_account_counts_the_files_rows(dataset):
+    file = synthetic_file(dataset, "0123456789ab")
+    keys = [key_of(dataset, row) for row in rows(file)]
     valid = [key for key in keys if all(key) and "not a value" not in key]
     assert file.account.rows_in == len(keys)
     assert file.account.rejected == len(keys) - len(valid)
@@ -26,37 +45,59 @@ def test_account_counts_the_files_rows():
     assert file.account.loaded == len(set(valid)) == len(file.rows) == GOOD_ROWS
 
 
-def test_rejected_rows_stay_below_every_environments_limit():
-    account = synthetic_file(DATASET, "0123456789ab").account
+def test_rejected_rows_stay_below_every_environments_limit(dataset):
+    account = synthetic_file(dataset, "0123456789ab").account
     percent = 100 * account.rejected / account.rows_in
-    rule = DATASET["expectations"]["expect_rejected_row_percent_to_be_between"]
+    rule = dataset["expectations"]["expect_rejected_row_percent_to_be_between"]
     assert percent < rule["kwargs"]["max_value"]
 
 
-def test_of_repeated_rows_the_last_is_expected():
-    file = synthetic_file(DATASET, "0123456789ab")
-    last = {tuple(row[key] for key in KEYS): row for row in rows(file)}
-    names = [column["name"] for column in DATASET["columns"]]
+def test_of_repeated_rows_the_last_is_expected(dataset):
+    file = synthetic_file(dataset, "0123456789ab")
+    last = {key_of(dataset, row): row for row in rows(file)}
+    names = [column["name"] for column in dataset["columns"]]
     for expected in file.rows:
         by_name = dict(zip(names, expected))
-        row = last[tuple(by_name[key] for key in DATASET["upsert_keys"])]
+        row = last[tuple(by_name[key] for key in dataset["upsert_keys"])]
         assert list(row.values()) == expected
 
 
 def test_no_column_can_stand_in_for_another():
-    for row in synthetic_file(DATASET, "0123456789ab").rows:
+    for row in synthetic_file(PRODUCTS, "0123456789ab").rows:
         assert len(set(row)) == len(row)
 
 
 def test_two_tests_share_no_keys():
-    one, other = (synthetic_file(DATASET, test_id) for test_id in ("00000000000a", "00000000000b"))
-    keys = [{row[KEYS[0]] for row in rows(file) if row[KEYS[0]]} for file in (one, other)]
-    assert keys[0].isdisjoint(keys[1])
+    one, other = (synthetic_file(PRODUCTS, test_id) for test_id in ("00000000000a", "00000000000b"))
+    keys = [{key_of(PRODUCTS, row)[0] for row in rows(file)} for file in (one, other)]
+    assert keys[0] & keys[1] == {"", "not a value"}
     assert one.where == '"product_id" BETWEEN 10001 AND 11000'
 
 
+def with_column(**column):
+    return PRODUCTS | {"columns": [*PRODUCTS["columns"], {"source": "X", "name": "x"} | column]}
+
+
+@pytest.mark.parametrize(
+    "type_, limits, fits",
+    [
+        ("integer", {"min": 201701, "max": 201753}, lambda value: 201701 <= int(value) <= 201753),
+        ("decimal(4,2)", {"max": 50}, lambda value: Decimal(value) <= 50),
+        ("decimal(4,2)", {}, lambda value: Decimal(value) < 100 and len(value) == 5),
+        ("decimal(9,0)", {}, str.isdigit),
+        ("varchar(1)", {}, lambda value: len(value) == 1),
+    ],
+)
+def test_values_keep_within_their_columns_limits(type_, limits, fits):
+    file = synthetic_file(with_column(type=type_, **limits), "0123456789ab")
+    assert all(fits(row[-1]) for row in file.rows)
+
+
 def test_type_that_it_has_no_values_for_is_named():
-    column = {"source": "Geometry", "name": "geometry", "type": "geometry"}
-    dataset = DATASET | {"columns": [*DATASET["columns"], column]}
     with pytest.raises(OperationError, match="type geometry"):
-        synthetic_file(dataset, "0123456789ab")
+        synthetic_file(with_column(type="geometry"), "0123456789ab")
+
+
+def test_dataset_without_a_bigint_in_its_key_is_named():
+    with pytest.raises(OperationError, match="^products has no bigint among its upsert keys"):
+        synthetic_file(PRODUCTS | {"upsert_keys": ["time"]}, "0123456789ab")

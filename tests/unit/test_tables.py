@@ -7,10 +7,12 @@ from ops.data.tables import (
     dataset_table,
     evolution,
     grants,
+    prepare,
     refuse,
     sql_type,
     table_ddl,
 )
+from ops.data.warehouse import MAX_STATEMENTS, Result
 from ops.environment import OperationError
 
 DATASET = {
@@ -123,3 +125,30 @@ def test_types_are_read_back_as_the_configuration_writes_them(described, written
 def test_no_table_differs_from_itself():
     table = dataset_table(DATASET)
     assert evolution("things", table, table) == evolution("x", BEFORE, BEFORE)
+
+
+class FakeWarehouse:
+    """A warehouse in which nothing is; it remembers the transactions."""
+
+    def __init__(self):
+        self.transactions = []
+
+    def run(self, _sql):
+        return Result([], iter(()))
+
+    def run_all(self, statements):
+        self.transactions.append(statements)
+
+
+def test_the_tables_of_many_datasets_are_made_in_as_many_transactions_as_it_takes():
+    names = [f"things{number}" for number in range(10)]
+    config = CONFIG | {
+        "datasets": {name: DATASET | {"name": name, "target": {"table": name}} for name in names}
+    }
+    warehouse = FakeWarehouse()
+    prepare(warehouse, config)
+    assert max(map(len, warehouse.transactions)) <= MAX_STATEMENTS
+    made = [statement for batch in warehouse.transactions for statement in batch]
+    user = "IAMR:p-dev-load-warehouse"
+    assert made == table_ddl(config) + grants(config, user)
+    assert len(made) > MAX_STATEMENTS

@@ -19,7 +19,7 @@ from typing import Any
 from ops.data.archive import copy_source
 from ops.data.chunks import MAX_BYTES, MAX_FILES
 from ops.data.feed import Progress
-from ops.data.replay import AT_ONCE, month_days, parse_at_once, replay
+from ops.data.replay import AT_ONCE, DATASET_HELP, chosen_dataset, month_days, parse_at_once, replay
 from ops.data.runs import RUNNING, SUCCEEDED, describe, follow, read_account
 from ops.environment import FAILED, LIVE, Environment, OperationError, command
 
@@ -144,22 +144,22 @@ def main() -> int:
     parser.add_argument("--env", required=True)
     parser.add_argument("--month", default=os.environ.get("MONTH", ""), help="YYYY-MM")
     parser.add_argument("--folder", default=os.environ.get("FOLDER", ""), help="of local files")
-    parser.add_argument("--dataset", default=os.environ.get("DATASET") or "products")
+    parser.add_argument("--dataset", default=os.environ.get("DATASET", ""), help=DATASET_HELP)
     parser.add_argument("--parallel", default=os.environ.get("PARALLEL") or str(AT_ONCE))
     arguments = parser.parse_args()
     environment = Environment.load(arguments.env)
-    dataset = environment.dataset(arguments.dataset)
+    dataset = chosen_dataset(environment, arguments.dataset)
     first, last = month_days(arguments.month)
     at_once = parse_at_once(arguments.parallel)
     if not arguments.folder:
         environment.require_deployed()
-        return replay(environment, arguments.dataset, first, last, at_once)
+        return replay(environment, dataset, first, last, at_once)
     folder = Path(arguments.folder).expanduser()
-    files = month_files(folder, dataset["file_pattern"], first, last)
+    pattern = environment.dataset(dataset)["file_pattern"]
+    files = month_files(folder, pattern, first, last)
     environment.require_deployed()
     codes = [
-        Backfill(environment, arguments.dataset, arguments.month, group).run()
-        for group in groups(files)
+        Backfill(environment, dataset, arguments.month, group).run() for group in groups(files)
     ]
     return max(codes)
 

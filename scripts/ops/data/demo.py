@@ -12,7 +12,7 @@ from rich.table import Table
 
 from ops.environment import Environment, OperationError, command
 from ops.data.feed import ALREADY_LOADED, NOT_LOADED, Delivery, Progress, deliver, report
-from ops.data.real_feed import FIRST_DAY, count_rows, day_files, days
+from ops.data.real_feed import FIRST_DAY, PRODUCTS, count_rows
 from ops.release.status import console
 from ops.data.warehouse import LIVE_SCHEMA, Fingerprint, Warehouse, quote
 
@@ -126,8 +126,8 @@ def main() -> int:
     parser.add_argument("--env", default="dev")
     environment = Environment.load(parser.parse_args().env)
     environment.require_deployed()
-    *wanted, next_day = days(FIRST_DAY, DEMO_DAYS + 1)
-    *files, next_file = day_files([*wanted, next_day])
+    *wanted, next_day = PRODUCTS.dates(FIRST_DAY, DEMO_DAYS + 1)
+    *files, next_file = PRODUCTS.files([*wanted, next_day])
     deliveries = feed_all(environment, files)
 
     warehouse = Warehouse(environment)

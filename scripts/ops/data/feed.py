@@ -215,11 +215,17 @@ def _report_line(environment: Environment, run_id: str) -> str:
     return f"  report  s3://{environment.data_bucket}/{key}\n" if found["KeyCount"] else ""
 
 
+def example_file(environment: Environment) -> str:
+    """Return how a file may be called, for those who have named none."""
+    return next(iter(environment.config["datasets"].values()))["example_file"]
+
+
 def check_file(environment: Environment, name: str, dataset: str) -> Path:
     """Return the path of a file that can be put; raise OperationError with what is wrong."""
     if not name:
         raise OperationError(
-            f"FILE is missing; try: make feed ENV={environment.name} FILE=Products_20170115.csv"
+            f"FILE is missing; try: make feed ENV={environment.name} "
+            f"FILE={example_file(environment)}"
         )
     file = Path(name).expanduser()  # not every shell expands FILE=~/...
     if not file.exists():
@@ -231,11 +237,8 @@ def check_file(environment: Environment, name: str, dataset: str) -> Path:
     if file.stat().st_size > LARGEST_PUT:
         raise OperationError(f"{file} is larger than 5 GB, the most that one put takes; split it")
     if dataset:
-        datasets = environment.config["datasets"]
-        if dataset not in datasets:
-            raise OperationError(f"no dataset {dataset!r}; configured are: {', '.join(datasets)}")
-        pattern = datasets[dataset]["file_pattern"]
-        if not re.search(pattern, file.name):
+        pattern = environment.dataset(dataset)["file_pattern"]
+        if not re.fullmatch(pattern, file.name):
             raise OperationError(
                 f"{file.name} is not named as {dataset} expects ({pattern}); rename it"
             )

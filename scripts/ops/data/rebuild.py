@@ -12,7 +12,14 @@ from typing import Any
 
 from ops.data.archive import archived_files
 from ops.data.chunks import Job, Runner, finish, new_job, open_job, split
-from ops.data.replay import AT_ONCE, parse_at_once, report_failed, run_chunks
+from ops.data.replay import (
+    AT_ONCE,
+    DATASET_HELP,
+    chosen_dataset,
+    parse_at_once,
+    report_failed,
+    run_chunks,
+)
 from ops.data.tables import LOADER, create, dataset_table, found_tables, grant
 from ops.data.warehouse import (
     LIVE_SCHEMA,
@@ -188,19 +195,19 @@ def main() -> int:
     """Rebuild one dataset's table."""
     parser = argparse.ArgumentParser(prog="python -m ops.data.rebuild", description=__doc__)
     parser.add_argument("--env", required=True)
-    parser.add_argument("--dataset", default=os.environ.get("DATASET") or "products")
+    parser.add_argument("--dataset", default=os.environ.get("DATASET", ""), help=DATASET_HELP)
     parser.add_argument("--parallel", default=os.environ.get("PARALLEL") or str(AT_ONCE))
     parser.add_argument(
         "--accept", default=os.environ.get("ACCEPT", ""), help="1: swap a table that differs"
     )
     arguments = parser.parse_args()
     environment = Environment.load(arguments.env)
-    environment.dataset(arguments.dataset)
+    dataset = chosen_dataset(environment, arguments.dataset)
     at_once = parse_at_once(arguments.parallel)
     if arguments.accept not in ("", "1"):
         raise OperationError(f"ACCEPT={arguments.accept}: ACCEPT=1 swaps in a table that differs")
     environment.require_deployed()
-    return rebuild(environment, arguments.dataset, at_once, arguments.accept == "1")
+    return rebuild(environment, dataset, at_once, arguments.accept == "1")
 
 
 if __name__ == "__main__":

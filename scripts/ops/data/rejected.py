@@ -10,7 +10,6 @@ import gzip
 import io
 import json
 import os
-import re
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -23,7 +22,9 @@ from pipeline_common.run_names import run_id as run_id_of
 from pipeline_common.run_names import safe_names
 
 from ops.aws import is_missing, list_keys
+from ops.data.feed import example_file
 from ops.data.runs import describe
+from ops.datasets import matching
 from ops.environment import FAILED, Environment, OperationError, command
 
 RUNS = "data/runs/"
@@ -194,7 +195,8 @@ def main() -> int:
     name = Path(arguments.file).name
     if not name:
         raise OperationError(
-            f"FILE is missing; try: make rejected ENV={environment.name} FILE=Products_20170115.csv"
+            f"FILE is missing; try: make rejected ENV={environment.name} "
+            f"FILE={example_file(environment)}"
         )
     run = latest_run(environment, name)
     rows = rejected_rows(environment, run)
@@ -217,10 +219,10 @@ def main() -> int:
 
 def dataset_of(environment: Environment, name: str) -> dict[str, Any]:
     """Return the dataset whose file pattern a name matches; raise OperationError."""
-    for dataset in environment.config["datasets"].values():
-        if re.fullmatch(dataset["file_pattern"], name):
-            return dataset
-    raise OperationError(f"{name} is not named as a file of any dataset is")
+    datasets = environment.config["datasets"]
+    if not (names := matching(name, datasets)):
+        raise OperationError(f"{name} is not named as a file of any dataset is")
+    return datasets[names[0]]
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from ops.environment import Environment, OperationError, command
 
 AT_ONCE = 2
 MAX_AT_ONCE = 16
+DATASET_HELP = "needed where there are several; default: the variable DATASET"
 
 
 def select(files: list[ArchivedFile], first: date | None, last: date | None) -> list[ArchivedFile]:
@@ -146,6 +147,17 @@ def parse_at_once(text: str) -> int:
     return int(text)
 
 
+def chosen_dataset(environment: Environment, name: str) -> str:
+    """Return the name of a dataset; without one, that of the only dataset that there is.
+
+    Raises OperationError with the names of all.
+    """
+    names = list(environment.config["datasets"])
+    if not name and len(names) > 1:
+        raise OperationError(f"DATASET is missing: give one of {', '.join(names)}")
+    return environment.dataset(name or names[0])["name"]
+
+
 @command
 def main() -> int:
     """Replay the days given by the variables FROM and TO."""
@@ -156,16 +168,16 @@ def main() -> int:
         ("--to", "TO", "last day; default: the last one archived"),
     ):
         parser.add_argument(option, default=os.environ.get(variable, ""), help=meaning)
-    parser.add_argument("--dataset", default=os.environ.get("DATASET") or "products")
+    parser.add_argument("--dataset", default=os.environ.get("DATASET", ""), help=DATASET_HELP)
     parser.add_argument("--parallel", default=os.environ.get("PARALLEL") or str(AT_ONCE))
     arguments = parser.parse_args()
     environment = Environment.load(arguments.env)
-    environment.dataset(arguments.dataset)
+    dataset = chosen_dataset(environment, arguments.dataset)
     first = parse_day("FROM", getattr(arguments, "from"))
     last = parse_day("TO", arguments.to)
     at_once = parse_at_once(arguments.parallel)
     environment.require_deployed()
-    return replay(environment, arguments.dataset, first, last, at_once)
+    return replay(environment, dataset, first, last, at_once)
 
 
 if __name__ == "__main__":

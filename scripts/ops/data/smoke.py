@@ -4,13 +4,15 @@ traffic.
 Its file lies outside the inbox, its rows go to the tables of the schema `smoke`, under keys that
 only this test uses. It passes when the warehouse holds exactly the rows that the file should
 give, as computed here and not by the pipeline: their number, their content and the account of the
-others.
+others. DATASET names the dataset to test; without it, `release.smoke_dataset` does.
 """
 
 import argparse
 import csv
 import io
 import json
+import math
+import os
 import re
 import secrets
 import sys
@@ -20,18 +22,18 @@ from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
+from ops.datasets import RUN_TABLES
 from ops.environment import INBOX, LIVE, Environment, OperationError, command
 from ops.data.runs import SUCCEEDED, Account, describe, follow, read_account
-from ops.data.tables import RUN_TABLES
 from ops.data.warehouse import SMOKE_SCHEMA, Fingerprint, Warehouse, fingerprint_of
 from ops.data.warehouse import quote as quote_identifier
 
 SMOKE_RUN = "smoke-"  # what the names of its executions start with
-FILE_NAME = "Products_20170101.csv"
 FIRST_TIME = datetime(2017, 1, 1)
 GOOD_ROWS = 100  # so that the bad ones stay far below every environment's limit
 REPEATED_ROWS = 3
 KEYS_A_TEST = 1000
+DATASET_HELP = "default: the variable DATASET, or else release.smoke_dataset"
 HISTORY = f"data/history/{SMOKE_SCHEMA}/"  # of all smoke tests
 
 Values = dict[str, str]
@@ -54,15 +56,21 @@ class SyntheticFile:
 
 
 def synthetic_file(dataset: dict[str, Any], test_id: str) -> SyntheticFile:
-    """Make a file for a dataset whose first upsert key is a bigint; `test_id` is 12 hex digits."""
+    """Make a file for a dataset with a bigint among its keys; `test_id` is 12 hex digits.
+
+    Raises OperationError for another dataset.
+    """
     columns = dataset["columns"]
-    key = dataset["upsert_keys"][0]
+    key = _own_key(dataset)
+    alike = {*dataset["upsert_keys"], *dataset["order_by"]}  # in rows of which the last is kept
     first_key = int(test_id, 16) * KEYS_A_TEST + 1
 
     def good(number: int, text: str = "smoke test") -> Values:
-        # No two columns hold the same value, so that one loaded in another's place is seen.
+        # Columns hold different values, so that one loaded in another's place is seen.
         values = {
-            column["name"]: _value(column["type"], number + GOOD_ROWS * place, text)
+            column["name"]: _value(
+                column, number + GOOD_ROWS * place, "" if column["name"] in alike else text
+            )
             for place, column in enumerate(columns)
         }
         return values | {key: str(first_key + number)}
@@ -73,16 +81,16 @@ def synthetic_file(dataset: dict[str, Any], test_id: str) -> SyntheticFile:
     plain = [good(number) for number in range(REPEATED_ROWS, GOOD_ROWS)]
     bad = [
         good(GOOD_ROWS) | {key: ""},
-        good(GOOD_ROWS + 1) | {dataset["upsert_keys"][-1]: "not a value"},
+        good(GOOD_ROWS + 1) | {key: "not a value"},
     ]
 
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    writer = csv.writer(text, delimiter=dataset["format"]["delimiter"], lineterminator="\n")
     writer.writerow(column["source"] for column in columns)
     for row in [*superseded, *plain, *bad, *kept]:
         writer.writerow(row[column["name"]] for column in columns)
     return SyntheticFile(
-        name=FILE_NAME,
+        name=dataset["example_file"].removesuffix(".gz"),
         content=text.getvalue().encode(),
         rows=[[row[column["name"]] for column in columns] for row in [*kept, *plain]],
         account=Account(
@@ -95,37 +103,53 @@ def synthetic_file(dataset: dict[str, Any], test_id: str) -> SyntheticFile:
     )
 
 
-def _value(sql_type: str, number: int, text: str) -> str:
-    """Return a value of an SQL type, written as the warehouse prints it."""
-    kind, *sizes = re.findall(r"\w+", sql_type)
+def _own_key(dataset: dict[str, Any]) -> str:
+    """Return the first upsert key that has room for keys of every smoke test."""
+    types = {column["name"]: column["type"] for column in dataset["columns"]}
+    for key in dataset["upsert_keys"]:
+        if types[key] == "bigint":
+            return key
+    raise OperationError(
+        f"{dataset['name']} has no bigint among its upsert keys, which a smoke test needs to keep "
+        "its rows apart: test another dataset (release.smoke_dataset, or DATASET=)"
+    )
+
+
+def _value(column: dict[str, Any], number: int, text: str) -> str:
+    """Return a value of a column, within its limits and written as the warehouse prints it."""
+    kind, *sizes = re.findall(r"\w+", column["type"])
+    number += math.ceil(column.get("min", 0)) + 1
+    most = math.floor(column.get("max", number + 1))
     match kind:
         case "varchar":
-            return f"{number} {text}"[: int(sizes[0]) // 2]  # two bytes a character suffice
+            whole = f"{number} {text}".encode()[: int(sizes[0])]
+            return whole.decode(errors="ignore").strip()
         case "decimal":
-            return f"{number}.{'25'.ljust(int(sizes[1]), '0')[: int(sizes[1])]}"
+            precision, scale = map(int, sizes)
+            number = min(number, most - 1, 10 ** (precision - scale) - 1)
+            return f"{number}.{'25'.ljust(scale, '0')[:scale]}".rstrip(".")
         case "timestamp":
             return f"{FIRST_TIME + timedelta(seconds=number):%Y-%m-%d %H:%M:%S}"
         case "bigint" | "integer":
-            return str(number + 1)
-    raise OperationError(f"the smoke test knows no values of the type {sql_type}; add them here")
+            return str(min(number, most))
+    raise OperationError(
+        f"the smoke test knows no values of the type {column['type']}; add them here"
+    )
 
 
 class SmokeTest:
     """One smoke test: its own file, its own run, its own rows."""
 
-    def __init__(self, environment: Environment):
+    def __init__(self, environment: Environment, dataset: str = ""):
         self._environment = environment
-        self._dataset = next(
-            dataset
-            for dataset in environment.config["datasets"].values()
-            if re.search(dataset["file_pattern"], FILE_NAME)
-        )
+        named = dataset or environment.config["release"]["smoke_dataset"]
+        self.dataset = environment.dataset(named)
         test_id = secrets.token_hex(6)
         self._s3 = environment.client("s3")
         self._warehouse = Warehouse(environment)
         self.run_id = f"{SMOKE_RUN}{test_id}"
         self.prefix = f"data/smoke/{test_id}/"
-        self.file = synthetic_file(self._dataset, test_id)
+        self.file = synthetic_file(self.dataset, test_id)
 
     def start(self, version_arn: str) -> None:
         """Put the file and start its run by the state machine version (or alias) given."""
@@ -182,11 +206,11 @@ class SmokeTest:
                 raise OperationError(f"{what}: expected {wanted}, found {actual}")
 
     def _rows(self) -> Fingerprint:
-        return self._warehouse.fingerprint(SMOKE_SCHEMA, self._dataset, self.file.where)
+        return self._warehouse.fingerprint(SMOKE_SCHEMA, self.dataset, self.file.where)
 
     def remove_rows(self) -> None:
         """Remove this test's rows from the tables of the schema smoke."""
-        table = quote_identifier(self._dataset["target"]["table"])
+        table = quote_identifier(self.dataset["target"]["table"])
         self._warehouse.run_all(
             [
                 f"DELETE FROM {SMOKE_SCHEMA}.{table} WHERE {self.file.where}",
@@ -237,7 +261,10 @@ def check_trigger(environment: Environment, version_arn: str) -> None:
 
 
 def smoke_test(
-    environment: Environment, version: str | None = None, trigger: str | None = None
+    environment: Environment,
+    version: str | None = None,
+    trigger: str | None = None,
+    dataset: str = "",
 ) -> SmokeTest:
     """Run one smoke test to its end; return what it proved.
 
@@ -246,7 +273,7 @@ def smoke_test(
     """
     version = version or f"{environment.state_machine_arn}:{LIVE}"
     check_trigger(environment, trigger or f"{environment.function('trigger-etl')}:{LIVE}")
-    test = SmokeTest(environment)
+    test = SmokeTest(environment, dataset)
     print(f"smoke: {test.run_id} by {version}", file=sys.stderr)
     try:
         test.start(version)
@@ -273,15 +300,22 @@ def main() -> int:
     parser.add_argument("--env", required=True)
     parser.add_argument("--state-machine-version-arn", help="default: the version that is live")
     parser.add_argument("--trigger-version-arn", help="default: the version that is live")
+    parser.add_argument("--dataset", default=os.environ.get("DATASET", ""), help=DATASET_HELP)
     arguments = parser.parse_args()
     environment = Environment.load(arguments.env)
     environment.require_deployed()
     started = time.monotonic()
     test = smoke_test(
-        environment, arguments.state_machine_version_arn, arguments.trigger_version_arn
+        environment,
+        arguments.state_machine_version_arn,
+        arguments.trigger_version_arn,
+        arguments.dataset,
     )
     seconds = time.monotonic() - started
-    print(f"smoke: passed in {seconds:.1f} s: {test.file.fingerprint}", file=sys.stderr)
+    print(
+        f"smoke: passed in {seconds:.1f} s: {test.dataset['name']}, {test.file.fingerprint}",
+        file=sys.stderr,
+    )
     return 0
 
 

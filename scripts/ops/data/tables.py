@@ -14,14 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ops.data.warehouse import LIVE_SCHEMA, SCHEMAS, Warehouse, quote
+from ops.data.warehouse import LIVE_SCHEMA, MAX_STATEMENTS, SCHEMAS, Warehouse, quote
+from ops.datasets import RUN_TABLES, WATERMARK
 from ops.environment import Environment, OperationError, command
 
-LOAD_HISTORY = "load_history"
-LOAD_REJECTIONS = "load_rejections"
-QUALITY_RESULTS = "quality_results"
-RUN_TABLES = (LOAD_HISTORY, LOAD_REJECTIONS, QUALITY_RESULTS)  # every line is of one run
-WATERMARK = "watermark"
+LOAD_HISTORY, LOAD_REJECTIONS, QUALITY_RESULTS = RUN_TABLES  # every line is of one run
 
 # How Redshift calls the user behind an IAM role.
 LOADER = "IAMR:{project}-{environment}-load-warehouse"
@@ -256,7 +253,11 @@ def prepare(warehouse: Warehouse, config: Mapping[str, Any]) -> list[str]:
         for (schema, name), change in evolutions.items()
         for column in change.added
     ]
-    warehouse.run_all(table_ddl(config) + added + grants(config, user))
+    statements = table_ddl(config) + added + grants(config, user)
+    # A transaction takes no more. One that fails leaves whole those before it: the next deploy
+    # finds them made and goes on.
+    for start in range(0, len(statements), MAX_STATEMENTS):
+        warehouse.run_all(statements[start : start + MAX_STATEMENTS])
     widened = [
         f"ALTER TABLE {schema}.{quote(name)} ALTER COLUMN {quote(column.name)} TYPE {column.type}"
         for (schema, name), change in evolutions.items()

@@ -18,6 +18,7 @@ SCHEMAS = (LIVE_SCHEMA, SMOKE_SCHEMA)
 
 NULL_TEXT = "~null~"
 HASH_HEX_DIGITS = 15  # the most that fit a signed 64-bit integer
+MAX_STATEMENTS = 40  # that the Data API takes as one transaction
 STATEMENT_TIMEOUT_SECONDS = 900
 POLL_SECONDS = (0.05, 2.0)  # the first pause and the longest
 
@@ -67,7 +68,7 @@ class Warehouse:
         return self._result(statement, self._finish(statement))
 
     def run_all(self, statements: Sequence[str]) -> None:
-        """Run statements as one transaction: all of them or none."""
+        """Run statements, MAX_STATEMENTS at most, as one transaction: all of them or none."""
         self._finish(self._submit(self._client.batch_execute_statement, Sqls=list(statements)))
 
     def one(self, sql: str) -> Row:
@@ -197,7 +198,7 @@ def main() -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     fingerprint = commands.add_parser("fingerprint", help="count and hash of a table")
     fingerprint.add_argument("--env", required=True)
-    fingerprint.add_argument("--dataset", default="products")
+    fingerprint.add_argument("--dataset", required=True)
     fingerprint.add_argument("--schema", choices=SCHEMAS, default=LIVE_SCHEMA)
     arguments = parser.parse_args()
 

@@ -12,8 +12,8 @@ import sys
 from dataclasses import dataclass
 from datetime import date
 
-from ops.data.tables import WATERMARK
 from ops.data.warehouse import LIVE_SCHEMA, Warehouse
+from ops.datasets import WATERMARK
 from ops.environment import Environment, OperationError, command
 
 TABLE = f"{LIVE_SCHEMA}.{WATERMARK}"

@@ -140,7 +140,7 @@ def test_one_build_reaches_prod_step_by_step(checkout):  # pylint: disable=too-m
         assert record.get("environment", "") == env
 
     # AND prod loads a day of the real feed whole
-    (day,) = real_feed.day_files([DAY])
+    (day,) = real_feed.PRODUCTS.files([DAY])
     fed = checkout.feed(day, "prod")
     assert fed.returncode == 0, fed.stderr
     assert table(checkout, day, "prod") == expect(day).fingerprint()

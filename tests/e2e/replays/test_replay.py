@@ -14,6 +14,7 @@ import pytest
 from tests.e2e.project import DATA_BUCKET
 from tests.e2e.test_bad_input import HEADER
 
+PRODUCTS = "DATASET=products"
 FIRST_PRODUCT = 880_000_000
 ROWS = 150
 
@@ -98,7 +99,7 @@ def test_a_replay_in_any_order_leaves_the_same_table(project, days):
     before = fingerprint(project)
     # Each day by itself, the newest first; then all of them, two months side by side.
     for first, last in (("03-03", "03-03"), ("03-01", "03-01"), ("02-01", "03-31")):
-        done = project.make("replay", "ENV=dev", f"FROM=2016-{first}", f"TO=2016-{last}")
+        done = project.make("replay", "ENV=dev", PRODUCTS, f"FROM=2016-{first}", f"TO=2016-{last}")
         assert done.returncode == 0, done.stderr
         assert "the table is the same" in done.stdout
         assert fingerprint(project) == before
@@ -116,7 +117,7 @@ def test_a_stopped_replay_goes_on_where_it_stopped(project, days):
     assert days.exists()
     before, runs = fingerprint(project), len(project.executions())
     # GIVEN a replay that is stopped with Ctrl-C while its first chunk runs
-    arguments = ["replay", "ENV=dev", "FROM=2016-02-02", "TO=2016-03-30", "PARALLEL=1"]
+    arguments = ["replay", "ENV=dev", PRODUCTS, "FROM=2016-02-02", "TO=2016-03-30", "PARALLEL=1"]
     stopped = project.start(*arguments)
     deadline = time.monotonic() + 120
     while len(project.executions()) == runs:
@@ -139,7 +140,7 @@ def test_a_stopped_replay_goes_on_where_it_stopped(project, days):
 def test_a_rebuilt_table_is_swapped_in_with_the_same_rows(project, days):
     assert days.exists()
     before = fingerprint(project)
-    done = project.make("rebuild", "ENV=dev")
+    done = project.make("rebuild", "ENV=dev", PRODUCTS)
     assert done.returncode == 0, done.stderr
     old, new = [line.split(None, 1)[1] for line in done.stdout.splitlines()]
     assert old == new
@@ -165,20 +166,20 @@ def test_a_rebuilt_table_that_differs_is_not_swapped_in_unless_told_to(project, 
     key = "data/archive/products/2016-03-03/Products_20160303.csv"
     marker = project.client("s3").delete_object(Bucket=DATA_BUCKET, Key=key)
 
-    refused = project.make("rebuild", "ENV=dev")
+    refused = project.make("rebuild", "ENV=dev", PRODUCTS)
 
     assert refused.returncode != 0
     assert "products__rebuild differs from products" in refused.stderr
     assert "Products_20160303.csv of" in refused.stderr and "150 rows live" in refused.stderr
     assert fingerprint(project) == before
 
-    accepted = project.make("rebuild", "ENV=dev", "ACCEPT=1")
+    accepted = project.make("rebuild", "ENV=dev", PRODUCTS, "ACCEPT=1")
     assert accepted.returncode == 0, accepted.stderr
     assert table(project) == ["Tea of 20160301,1.0000,Products_20160301.csv,151"]
 
     # AND WHEN the file is back, a replay brings its rows back
     project.client("s3").delete_object(Bucket=DATA_BUCKET, Key=key, VersionId=marker["VersionId"])
-    done = project.make("backfill", "ENV=dev", "MONTH=2016-03")
+    done = project.make("backfill", "ENV=dev", PRODUCTS, "MONTH=2016-03")
     assert done.returncode == 0, done.stderr
     assert "the table has changed" in done.stdout
     assert fingerprint(project) == before
@@ -187,7 +188,7 @@ def test_a_rebuilt_table_that_differs_is_not_swapped_in_unless_told_to(project, 
 def test_a_folder_is_backfilled_once(project, tmp_path):
     for day in ("20160401", "20160402"):
         write(tmp_path, day, "9.00")
-    arguments = ("backfill", "ENV=dev", "MONTH=2016-04", f"FOLDER={tmp_path}")
+    arguments = ("backfill", "ENV=dev", PRODUCTS, "MONTH=2016-04", f"FOLDER={tmp_path}")
     done = project.make(*arguments)
     assert done.returncode == 0, done.stderr
     assert table(project)[-1] == "Tea of 20160402,9.0000,Products_20160402.csv,150"
@@ -207,13 +208,13 @@ def test_a_folder_is_backfilled_once(project, tmp_path):
 
 def test_the_watermark_is_shown_set_and_reset(project, days):
     assert days.exists()
-    shown = project.make("watermark", "ENV=dev", "DATASET=products", "SET=2016-04-02")
+    shown = project.make("watermark", "ENV=dev", PRODUCTS, "SET=2016-04-02")
     assert shown.returncode == 0, shown.stderr
     assert shown.stdout.splitlines()[1].startswith("products,2016-04-02,,set by hand,")
     # A replay without FROM goes on from it.
-    done = project.make("replay", "ENV=dev", "TO=2016-04-30")
+    done = project.make("replay", "ENV=dev", PRODUCTS, "TO=2016-04-30")
     assert done.returncode == 0 and "takes 1 files" in done.stderr, done.stderr
-    gone = project.make("watermark", "ENV=dev", "DATASET=products", "RESET=1")
+    gone = project.make("watermark", "ENV=dev", PRODUCTS, "RESET=1")
     assert gone.stdout.splitlines() == ["dataset,run_date,arrived_at,run_id,changed_at"]
-    refused = project.make("replay", "ENV=dev", "TO=2016-04-30")
+    refused = project.make("replay", "ENV=dev", PRODUCTS, "TO=2016-04-30")
     assert refused.returncode != 0 and "no watermark" in refused.stderr
