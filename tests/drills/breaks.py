@@ -54,14 +54,32 @@ def denying(project: Project) -> Iterator[Callable[[tuple[str, ...]], None]]:
 
 @contextlib.contextmanager
 def ringing(project: Project) -> Iterator[str]:
-    """Set an alarm of the environment off, until the end of the block; give its name."""
+    """Let an alarm of the environment go off; give its name; wait until it is over.
+
+    By its metric: a state that is merely set lasts until the alarm is evaluated next.
+    """
     cloudwatch = project.client("cloudwatch")
-    name = cloudwatch.describe_alarms(AlarmNamePrefix=PREFIX)["MetricAlarms"][0]["AlarmName"]
-    cloudwatch.set_alarm_state(AlarmName=name, StateValue="ALARM", StateReason="a drill")
+    name = f"{PREFIX}-rejected-rows"
+
+    def state() -> str:
+        return cloudwatch.describe_alarms(AlarmNames=[name])["MetricAlarms"][0]["StateValue"]
+
+    cloudwatch.put_metric_data(
+        Namespace="RetailPipeline",
+        MetricData=[
+            {
+                "MetricName": "RejectedPercent",
+                "Dimensions": [{"Name": "Environment", "Value": "dev"}],
+                "Value": 100.0,
+                "Unit": "Percent",
+            }
+        ],
+    )
+    wait_until(lambda: state() == "ALARM", 30)
     try:
         yield name
     finally:
-        cloudwatch.set_alarm_state(AlarmName=name, StateValue="OK", StateReason="the drill is over")
+        wait_until(lambda: state() != "ALARM", 180)
 
 
 @contextlib.contextmanager

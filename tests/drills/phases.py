@@ -106,7 +106,10 @@ class PhaseDrill:
         for row, attempt in self._attempts(phase, version, options):
             self._say(f"drill: {phase}: {row.how}")
             at_start = self._checkout.aliases()
-            row.seconds = attempt(row)
+            try:
+                row.seconds = attempt(row)
+            except RuntimeError as error:
+                row.faults.append(str(error))
             row.live = self._live(before, at_start, version)
             row.faults += self._faults(row, version)
             rows.append(row)
