@@ -4,7 +4,7 @@ them is for tests/oracle to say."""
 from decimal import Decimal
 
 import pytest
-from quality.counting import aggregates, count_repeated, is_unique_by_key
+from quality.counting import aggregates, count_repeated, is_unique_by_key, unexpected_name
 from quality.history import PastRun
 from quality.rules import Rule, load_rules
 from quality.verdicts import Evidence, judge
@@ -48,13 +48,19 @@ def rule(expectation, /, **kwargs):
     return Rule("rule", f"expect_{expectation}", kwargs)
 
 
-def verdict(frame, one, recent=()):
-    """Returns the job's verdict on one rule over a frame of good rows."""
-    counts = frame.agg(*aggregates([one], DATASET)).collect()[0].asDict()
-    if one.is_unique and not is_unique_by_key(one, DATASET):
-        counts["unexpected rule"] = count_repeated(frame, one)
+def counts(frame, rules):
+    """Returns what the job counts for some rules in one pass, and in one each where it must."""
+    counted = frame.agg(*aggregates(rules, DATASET)).collect()[0].asDict()
+    for one in rules:
+        if one.is_unique and not is_unique_by_key(one, DATASET):
+            counted[unexpected_name(one)] = count_repeated(frame, one)
+    return counted
+
+
+def verdicts(rules, counted, recent=()):
+    """Returns the job's verdicts on some rules over a frame of good rows."""
     account = Account(5, 2, 1, 2, {"price_missing": 1})
-    return judge([one], Evidence(DATASET, account, counts, recent))[0]
+    return judge(rules, Evidence(DATASET, account, counted, recent))
 
 
 VERDICTS = [
@@ -136,30 +142,43 @@ VERDICTS = [
 ]
 
 
-@pytest.mark.parametrize("one, told", VERDICTS, ids=[one.type for one, _ in VERDICTS])
-def test_a_rule_is_judged_and_told(frame, one, told):
-    judged = verdict(frame, one)
-    success, expected, observed = told
-    assert judged["success"] is success
-    assert judged["expected"].startswith(expected)
-    assert judged["observed"].startswith(observed)
+RULES = [Rule(f"rule-{n}", one.type, one.kwargs) for n, (one, _) in enumerate(VERDICTS)]
+
+
+@pytest.fixture(scope="module", name="judged")
+def fixture_judged(frame):
+    """The verdicts on all of VERDICTS, counted together as the job does."""
+    return verdicts(RULES, counts(frame, RULES))
+
+
+@pytest.mark.parametrize("case", range(len(VERDICTS)), ids=[one.type for one, _ in VERDICTS])
+def test_a_rule_is_judged_and_told(judged, case):
+    success, expected, observed = VERDICTS[case][1]
+    assert judged[case]["success"] is success
+    assert judged[case]["expected"].startswith(expected)
+    assert judged[case]["observed"].startswith(observed)
 
 
 def test_nothing_of_no_rows_is_broken_but_their_number(frame):
-    empty = frame.limit(0)
-    assert [verdict(empty, one)["success"] for one, _ in VERDICTS] == [
+    judged = verdicts(RULES, counts(frame.limit(0), RULES))
+    assert [one["success"] for one in judged] == [
         one.type
         not in (
             "expect_table_row_count_to_be_between",
             "expect_table_columns_to_match_set",
             "expect_column_values_to_be_of_type",
         )
-        for one, _ in VERDICTS
+        for one in RULES
     ]
 
 
 NEAR = rule("table_row_count_to_be_near_recent_runs", runs=3, tolerance=0.25)
 NULLS = rule("column_null_share_to_be_near_recent_runs", column="name", runs=3, tolerance=0.1)
+
+
+@pytest.fixture(scope="module", name="measured")
+def fixture_measured(frame):
+    return counts(frame, [NEAR, NULLS])
 
 
 def past(*rows_and_missing):
@@ -178,14 +197,15 @@ def past(*rows_and_missing):
         ([(0, 0), (0, 0), (0, 0)], False, False),
     ],
 )
-def test_a_run_is_held_against_the_median_of_the_last(frame, recent, row_count, null_share):
-    assert verdict(frame, NEAR, past(*recent))["success"] is row_count
-    assert verdict(frame, NULLS, past(*recent))["success"] is null_share
+def test_a_run_is_held_against_the_median_of_the_last(measured, recent, row_count, null_share):
+    near, nulls = verdicts([NEAR, NULLS], measured, past(*recent))
+    assert near["success"] is row_count
+    assert nulls["success"] is null_share
 
 
-def test_a_run_that_did_not_measure_the_column_does_not_count(frame):
+def test_a_run_that_did_not_measure_the_column_does_not_count(measured):
     unmeasured = [PastRun(4, {})] * 3
-    judged = verdict(frame, NULLS, unmeasured)
+    (judged,) = verdicts([NULLS], measured, unmeasured)
     assert judged["success"] is None
     assert judged["expected"] == "not judged before 3 runs were accepted; there are 0"
 
@@ -208,7 +228,6 @@ def test_an_exact_limit_is_allowed_also_where_a_double_would_miss_it(spark):
     frame = spark.createDataFrame(
         [(1, Decimal("0.30"), 0)], "key int, price decimal(6,2), _position int"
     )
-    judged = verdict(
-        frame, rule("column_values_to_be_between", column="price", min_value=0.3, max_value=0.3)
-    )
+    limits = rule("column_values_to_be_between", column="price", min_value=0.3, max_value=0.3)
+    (judged,) = verdicts([limits], counts(frame, [limits]))
     assert judged["success"]
