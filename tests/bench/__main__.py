@@ -39,11 +39,12 @@ def main() -> int:
     parser.add_argument("--sizes", default="100 1000", help="in MB")
     parser.add_argument("--peers", default="", help="some only, the job besides; default: all")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--again", action="store_true", help="only write the last run's page again")
+    parser.add_argument(
+        "--again", action="store_true", help="write the last run's page, whatever it ran"
+    )
     arguments = parser.parse_args()
     if arguments.again:
-        measured = json.loads(MEASURED.read_text(encoding="utf-8"))
-        keep(measured)
+        keep(json.loads(MEASURED.read_text(encoding="utf-8")))
         return 0
 
     peers = arguments.peers.replace(",", " ").split() or list(PEERS)
@@ -68,8 +69,8 @@ def main() -> int:
         "peers": [peer.name for peer in chosen],
         "facts": facts(arguments.rounds),
     }
+    MEASURED.write_text(json.dumps(measured, indent=1), encoding="utf-8")
     if len(chosen) == len(PEERS) and GIGABYTE in sizes:
-        MEASURED.write_text(json.dumps(measured, indent=1), encoding="utf-8")
         keep(measured)
     print(page(measured))
     return 0

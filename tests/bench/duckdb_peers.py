@@ -162,13 +162,14 @@ def job(work: Mapping[str, Any]) -> dict[str, Any]:
     output = Path(work["output"])
     for name in ("loaded", "rejected"):
         (output / name).mkdir(parents=True)
-    places = {"files": work["files"], "output": output}
     with duckdb.connect() as connection:
         connection.execute("SET enable_progress_bar = false")
         connection.execute(f"SET temp_directory = '{output}/temporary'")
         connection.execute(MACROS)
         for statement in (READ, TYPED, GOOD, REJECTED, REPEATED, COPY_LOADED, COPY_REJECTED):
-            connection.execute(statement.replace("{files}", str(work["files"])).replace("{output}", str(output)))
+            connection.execute(
+                statement.replace("{files}", str(work["files"])).replace("{output}", str(output))
+            )
         (counts,) = _rows(connection, COUNTS)
         (broken,) = _rows(connection, BROKEN)
         reasons = dict(connection.execute(REASONS).fetchall())
@@ -212,9 +213,7 @@ def content(work: Mapping[str, Any]) -> dict[str, Any]:
             if not files:
                 found[name] = {"rows": 0, "hash": None}
                 continue
-            present = connection.execute(
-                f"SELECT name FROM parquet_schema({files[:1]})"
-            ).fetchall()
+            present = connection.execute(f"SELECT name FROM parquet_schema({files[:1]})").fetchall()
             complete = set(types) <= {name for (name,) in present}
             values = ", ".join(f"{column}::{type_}" for column, type_ in types.items())
             total = f"sum(hash({values}))::VARCHAR" if complete else "NULL"

@@ -1,4 +1,4 @@
-"""What came of a run, as docs/performance.md: a template written by hand, with the figures put in."""
+"""What came of a run, as docs/performance.md: a template, written by hand, and the figures."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -59,9 +59,7 @@ def page(measured: Mapping[str, Any]) -> str:
     tables = {
         "targets": _lines(_targets(measured["runs"])),
         "peers": _lines(_peers(measured["peers"])),
-        "sizes": "\n\n".join(
-            _lines(_size(measured, megabytes)) for megabytes in measured["sizes"]
-        ),
+        "sizes": "\n\n".join(_lines(_size(measured, megabytes)) for megabytes in measured["sizes"]),
     }
     text = TEMPLATE.read_text(encoding="utf-8")
     return Template(text).substitute(measured["facts"] | tables)
@@ -105,7 +103,10 @@ def _size(measured: Mapping[str, Any], megabytes: int) -> Iterator[str]:
         f" {rows['rejected']:,} rejected, {rows['superseded']:,} superseded"
     )
     yield ""
-    yield "| | seconds | fastest | CPU seconds | memory, GB | times DuckDB | times the floor | rounds |"
+    columns = (
+        "seconds | fastest | CPU seconds | memory, GB | times DuckDB | times the floor | rounds"
+    )
+    yield f"| | {columns} |"
     yield "|---|--:|--:|--:|--:|--:|--:|--:|"
     for name in measured["peers"]:
         its = [run for run in runs if run["peer"] == name and run["megabytes"] == megabytes]

@@ -51,7 +51,9 @@ class Worker:
         self._process.stdin.flush()
         answer = self._process.stdout.readline()
         if not answer:
-            raise WorkFailed(f"{peer}: the process of {self._engine} ended with exit code {self._process.wait()}")
+            raise WorkFailed(
+                f"{peer}: the process of {self._engine} ended with exit code {self._process.wait()}"
+            )
         return json.loads(answer)
 
     def cpu_seconds(self) -> float:

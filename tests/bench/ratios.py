@@ -7,9 +7,7 @@ from typing import Any
 Runs = Sequence[Mapping[str, Any]]  # of runner.Run
 
 
-def by_round(
-    runs: Runs, peer: str, megabytes: int, value: str = "seconds"
-) -> dict[int, float]:
+def by_round(runs: Runs, peer: str, megabytes: int, value: str = "seconds") -> dict[int, float]:
     """Return round -> what a peer took in it."""
     return {
         run["round"]: run[value]

@@ -121,7 +121,7 @@ class Bench:
         return self._folder / "output" / peer.name
 
     def _write_configurations(self) -> None:
-        """Write what the job reads: the merged configuration of prod, and the same without rules."""
+        """Write what the job reads: prod's merged configuration, and the same without rules."""
         self._folder.mkdir(parents=True, exist_ok=True)
         datasets = load_config("prod", []).values["datasets"]
         without = datasets | {"products": datasets["products"] | {"expectations": {}}}

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import etl_main
-from localaws.glue_runtime.bootstrap import connect, start_java
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from utils.dataset import Dataset
 from utils.session import configure
 from utils.storage import Storage
 
+from localaws.glue_runtime.bootstrap import connect, start_java
 from tests.bench.products import broken_by_column
 
 
@@ -50,14 +50,12 @@ def floor(work: Mapping[str, Any]) -> dict[str, Any]:
     configure(spark, {file: Path(file).stat().st_size for file in work["files"]})
     text = spark.read.csv(
         [_uri(file) for file in work["files"]],
-        schema=", ".join(f"{name} string" for name in dataset.column_names),
+        schema=", ".join(f"`{source}` string" for source in dataset.sources),
         header=True,
         multiLine=dataset.multi_line,
         escape='"',
-    )
-    typed = text.select(
-        *[F.col(column.name).cast(column.spark_type) for column in dataset.columns]
-    )
+    ).toDF(*dataset.column_names)
+    typed = text.select(*[F.col(column.name).cast(column.spark_type) for column in dataset.columns])
     typed.write.parquet(_uri(work["output"]) + "/loaded")
     return {}
 

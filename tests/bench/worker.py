@@ -1,4 +1,4 @@
-"""Carries out one peer's work, in the peer's own environment: `python -m tests.bench.worker DuckDB`.
+"""Carries out peers' work in their own environment: `python -m tests.bench.worker duckdb`.
 
 Reads requests and writes answers, each a JSON object a line; the answers go to what was standard
 output, and whatever else is printed to standard error. It serves until its input ends, so that a
@@ -11,12 +11,12 @@ import os
 import sys
 import time
 
-# What each engine's module offers: `PEERS`, name -> the function that does a peer's work.
-ENGINES = ("spark", "duckdb", "polars")
-
 
 def serve(engine: str) -> None:
-    """Answer each request: {"peer", "work"}, a `Work` as a mapping, by its `Outcome`."""
+    """Answer each request, {"peer", "work"}, with what the peer found and its seconds.
+
+    An engine's module has `PEERS`, name -> the function that does a peer's work.
+    """
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     peers = importlib.import_module(f"tests.bench.{engine}_peers").PEERS
