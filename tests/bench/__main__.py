@@ -1,6 +1,7 @@
 """Measures the job beside its peers, in one run; exit code 1 when a peer's rows are not the job's.
 
-A run of all peers at 1 GB, or more sizes, writes docs/performance.md; any prints the page.
+A run of all peers at 1 GB, or more sizes, writes docs/performance.md and docs/costs.md; any prints
+the first.
 """
 
 import argparse
@@ -14,6 +15,8 @@ from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any
 
+from ops.config import load_config
+from tests.bench.costs import Job, costs_page
 from tests.bench.data import count_files
 from tests.bench.page import GIGABYTE, page
 from tests.bench.peers import JOB, PEERS, RowsDiffer
@@ -25,6 +28,8 @@ FOLDER = REPOSITORY / "build/bench"
 MEASURED = FOLDER / "measured.json"
 PAGE = REPOSITORY / "docs/performance.md"
 CHART = REPOSITORY / "docs/performance.svg"
+COSTS = REPOSITORY / "docs/costs.md"
+ENVIRONMENTS = ("dev", "qa", "staging", "prod")
 STARTED = time.monotonic()
 
 
@@ -77,12 +82,15 @@ def main() -> int:
 
 
 def keep(measured: Mapping[str, Any]) -> None:
-    """Write the page and the chart of a whole run."""
+    """Write the pages and the chart of a whole run."""
     PAGE.write_text(page(measured), encoding="utf-8")
+    jobs = [Job.of(name, load_config(name, []).values) for name in ENVIRONMENTS]
+    COSTS.write_text(costs_page(measured, jobs), encoding="utf-8")
     subprocess.run(
         [PYTHON["duckdb"], "-m", "tests.bench.chart", MEASURED, CHART], cwd=REPOSITORY, check=True
     )
-    say(f"written to {PAGE.relative_to(REPOSITORY)} and {CHART.relative_to(REPOSITORY)}")
+    written = ", ".join(str(file.relative_to(REPOSITORY)) for file in (PAGE, CHART, COSTS))
+    say(f"written to {written}")
 
 
 def facts(rounds: int) -> dict[str, str]:

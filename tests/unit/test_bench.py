@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 from ops.data.real_feed import HEADER
 
+from tests.bench.costs import Job, costs_page, throughput
 from tests.bench.data import count_files, repeated, write_file
 from tests.bench.page import TARGETS, page, size_name
 from tests.bench.peers import PEERS, RowsDiffer, compare
@@ -228,3 +229,37 @@ def test_each_target_knows_both_sides_of_its_limit():
 
 def test_sizes_are_named_as_people_say_them():
     assert [size_name(size) for size in (100, 1000, 1500)] == ["100 MB", "1 GB", "1.5 GB"]
+
+
+# ---- costs ---------------------------------------------------------------------------------------
+
+
+def test_a_run_takes_its_share_of_the_cores_that_run_tasks():
+    # GIVEN 4 workers of 4 vCPUs, of which one is the driver, and a job that takes 120 CPU seconds
+    job = Job("prod", "G.1X", 4, "STANDARD")
+    # THEN 12 vCPUs share them, and all 4 workers are paid for
+    assert job.seconds(1000, 120) == 10
+    assert job.price(3600) == pytest.approx(4 * 0.44)
+
+
+def test_a_short_run_is_billed_for_a_minute_and_flex_costs_less():
+    standard, flex = (Job("dev", "G.2X", 2, name) for name in ("STANDARD", "FLEX"))
+    assert standard.price(1) == standard.price(60) == pytest.approx(2 * 2 * 0.44 / 60)
+    assert flex.price(120) == pytest.approx(2 * 2 * 2 * 0.29 / 60)
+
+
+def test_costs_follow_from_the_largest_size_that_was_measured():
+    found = measured(runs("job", 100, 1, 1, 1), runs("job", 1000, 90, 120, 150))
+    assert throughput(found["runs"], found["sizes"]) == (1000, 120)
+    text = costs_page(found, [Job("prod", "G.1X", 4, "STANDARD")])
+    assert "| prod | 4 × G.1X, STANDARD | 5 GB | 50 | 0.0293 | 0.88 |" in text
+
+
+def test_a_job_is_sized_by_its_environments_configuration():
+    application = {
+        "GlueWorkerType": "G.1X",
+        "GlueNumberOfWorkers": 2,
+        "GlueExecutionClass": "STANDARD",
+    }
+    settings = {"parameters": {"application": application}}
+    assert Job.of("dev", settings) == Job("dev", "G.1X", 2, "STANDARD")
