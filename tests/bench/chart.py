@@ -42,7 +42,7 @@ def draw(measured: Mapping[str, Any], file: Path) -> None:
     axes.invert_yaxis()
     axes.set_xlabel("seconds a GB, median of the rounds: shorter is faster")
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(loc="lower right", frameon=False)
+    axes.legend(loc="upper right", frameon=False)
     figure.savefig(file, metadata={"Date": None})
 
 
