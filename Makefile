@@ -9,7 +9,7 @@ MAKEFLAGS += --no-print-directory
 # Where to: `local` is AWS on this machine and safe anywhere; `aws` is the account that your own AWS_PROFILE reaches.
 ENV ?= dev
 TARGET ?= local
-export ENV VERSION TO BACKUP STRATEGY SET FROM ROLE FROM_PROFILE MESSAGE FILES PHASES
+export ENV VERSION TO BACKUP STRATEGY SET FROM ROLE FROM_PROFILE MESSAGE FILES PHASES SIZES PEERS ROUNDS
 
 # ---- where things are ------------------------------------------------------------------------------------------------
 export PATH := $(CURDIR)/.venv/dev/bin:$(CURDIR)/.venv/uv/bin:$(PATH)
@@ -42,7 +42,7 @@ else
   $(error TARGET=$(TARGET) is neither local nor aws)
 endif
 
-.PHONY: help setup lock demo up down reset build package-glue package-lambda deploy upload infra app plan drift backup backups rollback releases smoke promote approve preflight postcheck live notify status sample feed query config rejected replay backfill rebuild watermark freshness test unit oracle integration localaws-test e2e e2e-long pipeline-test drill lint audit format
+.PHONY: help setup lock demo up down reset build package-glue package-lambda deploy upload infra app plan drift backup backups rollback releases smoke promote approve preflight postcheck live notify status sample feed query config rejected replay backfill rebuild watermark freshness test unit oracle integration localaws-test e2e e2e-long pipeline-test drill bench lint audit format
 
 help: ## List the commands
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -209,6 +209,10 @@ pipeline-test: setup ## Run the Jenkinsfile against local AWS, and broken ones; 
 
 drill: setup ## Break a deploy in each phase; switch ten times while files come: [FILES=200] [PHASES="publish ..."|none]
 	@python -m tests.drills --files "$${FILES:-200}" --phases "$${PHASES:-}"
+
+bench: setup ## The job's speed beside DuckDB, Polars and plain Spark; writes docs/performance.md: [SIZES="100 1000"] [PEERS=] [ROUNDS=]
+	@scripts/setup.sh bench
+	python -m tests.bench --sizes "$${SIZES:-100 1000}" --peers "$${PEERS:-}" --rounds "$${ROUNDS:-3}"
 
 lint: setup ## black, pylint, shellcheck, shfmt, cfn-lint, state machine and policy checks
 	@scripts/lint.sh

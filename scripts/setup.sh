@@ -6,17 +6,18 @@ ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 readonly ROOT
 readonly ENVIRONMENTS=(lambda glue localaws dev)
 # Large, and needed by one target each: installed by name only.
-readonly EXTRA_ENVIRONMENTS=(quality)
+readonly EXTRA_ENVIRONMENTS=(quality bench)
 
 usage() {
   cat <<'USAGE'
-Usage: scripts/setup.sh [--lock | quality]
+Usage: scripts/setup.sh [--lock | quality | bench]
 
 Makes .venv/{uv,lambda,glue,localaws,dev} from requirements/*.txt.
 Each environment carries a stamp of its lock file, so only what changed is installed.
 
   --lock    resolve requirements/*.in anew into the hashed requirements/*.txt first
   quality   only .venv/quality, which the tests against Great Expectations need
+  bench     only .venv/bench, which the job's peers in make bench need
 USAGE
 }
 
@@ -92,9 +93,9 @@ main() {
       return
       ;;
     "" | --lock) ;;
-    quality)
+    quality | bench)
       install_uv
-      install_environment quality
+      install_environment "$1"
       return
       ;;
     *)
