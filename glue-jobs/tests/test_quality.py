@@ -58,9 +58,9 @@ def counts(frame, rules):
 
 
 def verdicts(rules, counted, recent=()):
-    """Returns the job's verdicts on some rules over a frame of good rows."""
+    """Yields the job's verdicts on some rules over a frame of good rows."""
     account = Account(5, 2, 1, 2, {"price_missing": 1})
-    return judge(rules, Evidence(DATASET, account, counted, recent))
+    yield from judge(rules, Evidence(DATASET, account, counted, recent))
 
 
 VERDICTS = [
@@ -148,7 +148,7 @@ RULES = [Rule(f"rule-{n}", one.type, one.kwargs) for n, (one, _) in enumerate(VE
 @pytest.fixture(scope="module", name="judged")
 def fixture_judged(frame):
     """The verdicts on all of VERDICTS, counted together as the job does."""
-    return verdicts(RULES, counts(frame, RULES))
+    return list(verdicts(RULES, counts(frame, RULES)))
 
 
 @pytest.mark.parametrize("case", range(len(VERDICTS)), ids=[one.type for one, _ in VERDICTS])

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Iterator
 from datetime import date, timedelta
 from pathlib import Path
 
-from ops.data.real_feed import HEADER, day_files, days, file_name
+from ops.data.real_feed import PRODUCTS
 
 CLOSED = date(2017, 12, 25)
-FEED = [day for day in days(date(2017, 1, 1), 366) if day != CLOSED]
+FEED = [day for day in PRODUCTS.dates(date(2017, 1, 1), 366) if day != CLOSED]
 SHIFT = timedelta(weeks=53)  # more than the feed covers
 MEGABYTE = 1_000_000
 # A quoted value may hold line breaks, so Spark does not split a file of this dataset: a file is a
@@ -24,7 +24,9 @@ DATE_CHARACTERS = len("2017-01-15")
 
 def make_files(megabytes: int, folder: Path) -> list[Path]:
     """Return files of so many megabytes in all, written into `folder` unless they are there."""
-    files = [folder / file_name(day) for day in days(FEED[0], count_files(megabytes))]
+    files = [
+        folder / PRODUCTS.file_name(day) for day in PRODUCTS.dates(FEED[0], count_files(megabytes))
+    ]
     if not all(file.exists() for file in files):
         folder.mkdir(parents=True, exist_ok=True)
         lines = repeated(read_feed(), SHIFT)
@@ -47,7 +49,7 @@ def count_files(megabytes: int) -> int:
 def read_feed() -> list[str]:
     """Return the feed's rows, each a line that ends with its time."""
     lines = []
-    for file in day_files(FEED):
+    for file in PRODUCTS.files(FEED):
         with file.open(encoding="utf-8", newline="") as stream:
             next(stream)
             lines += stream
@@ -68,7 +70,7 @@ def repeated(lines: list[str], shift: timedelta) -> Iterator[str]:
 
 def write_file(file: Path, lines: Iterable[str], size: int) -> None:
     """Write the header and as many of the lines as are needed for so many bytes."""
-    header = ",".join(HEADER) + "\n"
+    header = ",".join(PRODUCTS.header) + "\n"
     with file.open("w", encoding="utf-8", newline="") as stream:
         written = stream.write(header)
         for line in lines:

@@ -5,7 +5,7 @@ import itertools
 from datetime import timedelta
 
 import pytest
-from ops.data.real_feed import HEADER
+from ops.data.real_feed import PRODUCTS
 
 from tests.bench.costs import Job, costs_page, throughput
 from tests.bench.data import count_files, repeated, write_file
@@ -158,7 +158,7 @@ def test_a_file_has_its_header_and_whole_rows_up_to_its_size(tmp_path):
     # THEN the file ends with the row that reaches the size
     content = (tmp_path / "a.csv").read_text(encoding="utf-8")
     header, *rows = content.splitlines(keepends=True)
-    assert header == ",".join(HEADER) + "\n"
+    assert header == ",".join(PRODUCTS.header) + "\n"
     assert 200 <= len(content) < 200 + len(rows[0])
     assert set(rows) == {next(lines)}
 
@@ -171,7 +171,7 @@ def test_a_size_is_a_number_of_whole_files():
 
 
 def test_the_peers_know_the_columns_that_the_feed_has():
-    assert tuple(COLUMNS) == HEADER
+    assert tuple(COLUMNS) == PRODUCTS.header
 
 
 # ---- page ----------------------------------------------------------------------------------------
