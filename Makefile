@@ -42,7 +42,7 @@ else
   $(error TARGET=$(TARGET) is neither local nor aws)
 endif
 
-.PHONY: help setup lock demo up down reset build package-glue package-lambda deploy upload infra app plan drift backup backups rollback releases smoke promote approve preflight postcheck live notify status sample feed query config rejected replay backfill rebuild watermark freshness test unit oracle integration localaws-test e2e e2e-long pipeline-test drill bench lint audit format
+.PHONY: help setup lock demo up down reset build package-glue package-lambda deploy upload infra app plan drift backup backups rollback releases smoke promote approve preflight postcheck live notify status sample feed query config rejected replay backfill rebuild watermark freshness test unit oracle integration release-test localaws-test e2e e2e-long pipeline-test drill bench lint audit format
 
 help: ## List the commands
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -184,11 +184,14 @@ oracle: setup ## Great Expectations judges the same rows by the same rules, and 
 	@scripts/setup.sh quality
 	.venv/quality/bin/python -m pytest -q tests/oracle
 
-integration: setup ## Whole runs of the job, and each other component against local AWS
+integration: setup ## Whole runs of the job, and each other part of the pipeline against local AWS
 	@reports="$$(python -m ops.checks.evidence_of_tests begin $@)"
 	python -m pytest -n 4 --dist loadfile --junitxml="$$reports/pytest.xml" \
 	  tests/integration glue-jobs/tests/whole_job
 	python -m ops.checks.evidence_of_tests end $@
+
+release-test: setup ## The commands that build, release, go back and tidy up, each by itself against local AWS
+	@python -m pytest -n 4 --dist loadfile tests/releases
 
 localaws-test: setup ## The tests of local AWS itself
 	@python -m pytest -n 4 --dist loadfile tests/localaws

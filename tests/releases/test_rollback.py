@@ -5,7 +5,7 @@ import subprocess
 import pytest
 
 from tests.conftest import REPOSITORY
-from tests.integration.release_history import BUCKET, MACHINE, PREFIX, Releases
+from tests.releases.release_history import BUCKET, MACHINE, PREFIX, Releases
 
 
 @pytest.fixture(name="releases", scope="module")

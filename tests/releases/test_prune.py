@@ -5,7 +5,7 @@ import subprocess
 import pytest
 
 from tests.conftest import REPOSITORY
-from tests.integration.release_history import Releases
+from tests.releases.release_history import Releases
 
 KEPT = 5  # release.keep_releases of config/common/settings.yaml
 

@@ -15,7 +15,7 @@ from ops.release.watch import Watch
 
 from tests.conftest import REPOSITORY
 from tests.localaws.workshop import wait_until
-from tests.integration.release_history import MACHINE, PREFIX, Releases
+from tests.releases.release_history import MACHINE, PREFIX, Releases
 
 FAIL = {"Type": "Fail", "Error": "SourceFormatError", "Cause": "column price is missing"}
 SUCCEED = {"Type": "Succeed"}
