@@ -180,7 +180,7 @@ unit: setup ## Unit tests: seconds, no server
 	bats --report-formatter junit --output "$$reports" tests/unit
 	python -m ops.checks.evidence_of_tests end $@
 
-oracle: setup ## Great Expectations judges the same rows by the same rules, and must agree
+oracle: setup ## Great Expectations judges by the same rules, plain Python loads the same files: both must agree
 	@scripts/setup.sh quality
 	.venv/quality/bin/python -m pytest -q tests/oracle
 
@@ -213,7 +213,7 @@ pipeline-test: setup ## Run the Jenkinsfile against local AWS, and broken ones; 
 drill: setup ## Break a deploy in each phase; switch ten times while files come: [FILES=200] [PHASES="publish ..."|none]
 	@python -m tests.drills --files "$${FILES:-200}" --phases "$${PHASES:-}"
 
-bench: setup ## The job's speed beside DuckDB, Polars and plain Spark; writes docs/performance.md: [SIZES="100 1000"] [PEERS=] [ROUNDS=]
+bench: setup ## The job's speed beside DuckDB, Polars and plain Spark; writes docs/performance.md, costs.md: [SIZES="100 1000"] [PEERS=] [ROUNDS=]
 	@scripts/setup.sh bench
 	python -m tests.bench --sizes "$${SIZES:-100 1000}" --peers "$${PEERS:-}" --rounds "$${ROUNDS:-3}"
 

@@ -6,6 +6,7 @@ S3 is expected to try again.
 """
 
 import itertools
+import logging
 import re
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from ministack.services import s3
 
 from localaws import hooks
 from localaws.settings import S3_FAULTS, Settings
+
+logger = logging.getLogger("localaws.s3_faults")
 
 _LINE = re.compile(r"every (\d+): (\d{3}) (\w+)\s*")
 
@@ -36,8 +39,9 @@ def failing(handle, faults: Path):
         if not found:
             raise ValueError(f"{faults}: expected 'every 7: 503 SlowDown', found {line!r}")
         every, status, code = found.groups()
-        if next(count) % int(every):
+        if next(count) % max(1, int(every)):
             return await handle(*request, **options)
+        logger.warning("S3 answers %s %s, as %s says", status, code, faults)
         return s3._error(code, "Please try again.", int(status))  # pylint: disable=protected-access
 
     return handle_request

@@ -160,7 +160,7 @@ def _parse_yaml(text: str, source: str) -> Any:
         raise ConfigurationError(
             f"{source}: line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
         ) from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeError) as error:
         raise ConfigurationError(f"{source}: {error}") from error
 
 

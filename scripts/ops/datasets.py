@@ -4,6 +4,7 @@ and that no two of them want the same file or the same table.
 
 import re
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from typing import Any
 
 # Redshift's own limits.
@@ -32,6 +33,9 @@ def dataset_faults(name: str, dataset: dict) -> Iterator[Fault]:
         elif not pattern.fullmatch(dataset["example_file"]):
             expected = f"a name that its file_pattern matches, {dataset['file_pattern']}"
             yield ("example_file",), expected, dataset["example_file"]
+        elif not _is_day(pattern.fullmatch(dataset["example_file"])["run_date"]):
+            expected = "a name whose run_date is a day, YYYYMMDD"
+            yield ("example_file",), expected, dataset["example_file"]
     if dataset["target"]["table"] in (*RUN_TABLES, WATERMARK):
         yield ("target", "table"), "a name other than the pipeline's own", dataset["target"][
             "table"
@@ -45,6 +49,13 @@ def dataset_faults(name: str, dataset: dict) -> Iterator[Fault]:
                 yield (key, index), f"one of the columns {', '.join(names)}", column
             elif key == "upsert_keys" and column not in required:
                 yield (key, index), "a column with `required: true` (NULL matches no row)", column
+
+
+def _is_day(text: str) -> bool:
+    try:
+        return datetime.strptime(text, "%Y%m%d").strftime("%Y%m%d") == text
+    except ValueError:
+        return False
 
 
 def shared_faults(datasets: Mapping[str, dict]) -> Iterator[Fault]:

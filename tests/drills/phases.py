@@ -108,8 +108,8 @@ class PhaseDrill:
             at_start = self._checkout.aliases()
             try:
                 row.seconds = attempt(row)
-            except RuntimeError as error:
-                row.faults.append(str(error))
+            except (RuntimeError, AssertionError) as error:  # of wait_until
+                row.faults.append(f"the attempt went wrong: {error}")
             row.live = self._live(before, at_start, version)
             row.faults += self._faults(row, version)
             rows.append(row)

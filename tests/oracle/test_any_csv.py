@@ -1,7 +1,8 @@
-"""Any CSV that hypothesis can write goes through: every row in is loaded, rejected or superseded,
-and what is loaded is what plain Python makes of the same values.
+"""Any CSV that Python's writer makes of any values goes through: every row in is loaded, rejected
+or superseded, and what is loaded is what plain Python makes of the same values.
 
-The reference never parses the file: it knows the values that were written.
+The reference never parses the file: it knows the values that were written. Not among them: carriage
+returns, and quotes that are not doubled, which tests of their own are about.
 """
 
 import csv
@@ -181,13 +182,12 @@ def test_any_csv_is_accounted_for_and_loaded_as_plain_python_would(
     job.configure(things=DATASET)
     content = mark + written([HEADER, *rows], quoting, terminator)
     # WHEN the job runs on it
-    try:
-        report = job.run(content, names=["things.csv"], dataset="things")
-    except SourceFormatError:
-        assert refused, json.dumps(content)
+    if refused:
+        with pytest.raises(SourceFormatError, match="one row holds several lines"):
+            job.run(content, names=["things.csv"], dataset="things")
         return
+    report = job.run(content, names=["things.csv"], dataset="things")
     # THEN the account is right, and the loaded rows are those
-    assert not refused, json.dumps(content)
     assert counts(report) == reference.account, json.dumps(content)
     loaded = {row.key: tuple(row)[:4] for row in job.frame("loaded").collect()}
     assert loaded == reference.rows, json.dumps(content)

@@ -310,6 +310,10 @@ def test_keys_and_order_must_be_columns(root):
             "datasets.stock.example_file: expected a name that its file_pattern matches,",
         ),
         (
+            {"example_file": "Stock_20170230.csv"},
+            "datasets.stock.example_file: expected a name whose run_date is a day, YYYYMMDD; found",
+        ),
+        (
             {"target": {"table": "products"}},
             "datasets.stock.target.table: expected a table that products does not have; found",
         ),

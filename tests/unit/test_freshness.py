@@ -3,7 +3,9 @@
 from datetime import date
 
 import pytest
+from ops.data import freshness as module
 from ops.data.freshness import freshness
+from ops.data.watermark import Watermark
 
 DAILY = {"name": "products", "schedule": {"every": "day", "due_after_days": 1}}
 WEEKLY = {"name": "promotions", "schedule": {"every": "week", "due_after_days": 0}}
@@ -28,3 +30,22 @@ def test_a_dataset_without_files_or_schedule_is_not_overdue():
     loaded_to = date(2017, 1, 15)
     found = freshness({"name": "products"}, loaded_to, date(2030, 1, 1))
     assert (found.loaded_to, found.state) == (loaded_to, "no schedule")
+
+
+@pytest.mark.parametrize("day, code", [("2017-01-17", 0), ("2017-01-18", 1)])
+def test_the_command_fails_for_a_file_that_is_overdue_and_names_it(monkeypatch, capsys, day, code):
+    # GIVEN products that are loaded up to a day, and nothing of the other datasets
+    mark = Watermark(date(2017, 1, 15), None)
+    marks = {"products": mark}
+    monkeypatch.setattr(module, "read_watermark", lambda warehouse, name: marks.get(name))
+    monkeypatch.setattr(module, "Warehouse", lambda environment: None)
+    monkeypatch.setattr("sys.argv", ["freshness", "--env", "dev", "--on", day])
+    # WHEN it is asked, THEN all are shown, and what is overdue is named and fails
+    assert module.main() == code
+    out, complaint = capsys.readouterr()
+    assert {line.split(",")[0] for line in out.splitlines()[1:]} == {
+        "products",
+        "promotions",
+        "transactions",
+    }
+    assert ("freshness: products: the file of 2017-01-16" in complaint) is bool(code)

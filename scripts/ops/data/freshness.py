@@ -1,7 +1,8 @@
 """Whether each dataset's next file has come by when its schedule expects it.
 
 How far a dataset is loaded is its watermark's to say, so a file that came and could not be loaded
-is overdue as well. The exit code is 1 when one is: whoever calls this every morning need not read.
+is overdue as well; of a dataset that was never loaded nothing is. The exit code is 1 when one is:
+whoever calls this every morning need not read.
 """
 
 import argparse

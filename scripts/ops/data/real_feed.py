@@ -86,7 +86,7 @@ class Feed:
         if empty := [day.isoformat() for day in wanted if day not in streams]:
             raise OperationError(
                 f"the real feed has no {self.stem} file for {', '.join(empty)}; it covers "
-                "2017-01-01 to 2018-01-01"
+                "2017-01-01 to 2018-01-01, without 2017-12-25: choose another FROM or COUNT"
             )
 
 

@@ -1,5 +1,5 @@
 """What breaks while a file is on its way: the file fails whole or goes through, and what is tried
-again ends with the right rows and nothing left behind."""
+again ends with the right rows, and nothing of it waits or runs any more."""
 
 import contextlib
 import json
@@ -40,7 +40,7 @@ def rows_of(project, file: Path) -> str:
 
 
 def assert_whole(project, file: Path, loads: int = 1) -> None:
-    """The file's rows are in the table, each once, and nothing of its way there is left."""
+    """The file's rows are in the table, each once; nothing waits, runs or could be loaded."""
     assert rows_of(project, file) == expect(file).fingerprint()
     history = f"select count(*) from load_history where source_files like '%{file.name}%'"
     assert project.query(history) == [str(loads)]
@@ -97,7 +97,7 @@ class Feed:
 # ---- the job -------------------------------------------------------------------------------------
 
 
-def test_a_job_killed_while_it_writes_leaves_nothing_of_the_file(project, tmp_path):
+def test_a_job_killed_while_it_writes_leaves_no_row_of_the_file(project, tmp_path):
     # GIVEN a run whose job has begun to write
     file = many_rows(tmp_path, 20210101, 20_000)
     feed = Feed(project, file)
@@ -149,7 +149,7 @@ def test_more_files_than_glue_runs_at_once_wait_their_turn(project, tmp_path):
         assert_whole(project, file)
 
 
-def test_two_executions_of_the_same_file_at_once_load_it_once(project, tmp_path):
+def test_two_executions_of_the_same_file_at_once_leave_each_row_once(project, tmp_path):
     # GIVEN a file on its way
     file = many_rows(tmp_path, 20210301, 1_000)
     feed = Feed(project, file)
@@ -249,13 +249,17 @@ def test_a_database_that_dies_during_a_load_comes_back_without_its_rows(
 def test_a_file_goes_through_while_s3_fails_now_and_then(project, tmp_path, day, answer):
     # GIVEN an S3 that turns every seventh request away
     faults = project.aws.home / S3_FAULTS
-    faults.write_text(f"every 7: {answer}\n", encoding="utf-8")
+    log = project.aws.home / "server.log"
+    before = log.read_text(encoding="utf-8").count(f"S3 answers {answer}")
+    (faults.parent / "new-faults").write_text(f"every 7: {answer}\n", encoding="utf-8")
+    (faults.parent / "new-faults").rename(faults)  # nobody reads half of it
     try:
         # WHEN a file is fed
         file = many_rows(tmp_path, day, 1_000)
         fed = project.feed(file)
     finally:
         faults.unlink()
-    # THEN everybody tries again, and it is loaded whole
+    # THEN everybody who was turned away tries again, and it is loaded whole
     assert fed.returncode == 0, fed.stderr
+    assert log.read_text(encoding="utf-8").count(f"S3 answers {answer}") >= before + 5
     assert_whole(project, file)

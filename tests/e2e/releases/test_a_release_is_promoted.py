@@ -35,6 +35,8 @@ def fixture_checkout(project, tmp_path):
     for file in folder.glob("tests/integration/test_*.py"):
         if file != folder / LAYER:
             file.unlink()
+    for file in folder.glob("glue-jobs/tests/whole_job/test_*.py"):
+        file.unlink()
     settings = folder / "config/prod/settings.yaml"
     text = settings.read_text(encoding="utf-8")
     assert "tests: [unit, integration]" in text
