@@ -191,7 +191,9 @@ integration: setup ## Whole runs of the job, and each other part of the pipeline
 	python -m ops.checks.evidence_of_tests end $@
 
 release-test: setup ## The commands that build, release, go back and tidy up, each by itself against local AWS
-	@python -m pytest -n 4 --dist loadfile tests/releases
+	@reports="$$(python -m ops.checks.evidence_of_tests begin $@)"
+	python -m pytest -n 4 --dist loadfile --junitxml="$$reports/pytest.xml" tests/releases
+	python -m ops.checks.evidence_of_tests end $@
 
 localaws-test: setup ## The tests of local AWS itself
 	@python -m pytest -n 4 --dist loadfile tests/localaws

@@ -42,6 +42,7 @@ def failing(handle, faults: Path):
         if next(count) % max(1, int(every)):
             return await handle(*request, **options)
         logger.warning("S3 answers %s %s, as %s says", status, code, faults)
-        return s3._error(code, "Please try again.", int(status))  # pylint: disable=protected-access
+        # pylint: disable-next=protected-access  # S3's own form of an error, which callers parse
+        return s3._error(code, "Please try again.", int(status))
 
     return handle_request

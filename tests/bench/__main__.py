@@ -23,6 +23,7 @@ from tests.bench.peers import JOB, PEERS, RowsDiffer
 from tests.bench.processes import PYTHON, WorkFailed, java_version
 from tests.bench.runner import Bench
 from tests.conftest import REPOSITORY
+from tests.measured_on import commit, machine
 
 FOLDER = REPOSITORY / "build/bench"
 MEASURED = FOLDER / "measured.json"
@@ -95,20 +96,10 @@ def keep(measured: Mapping[str, Any]) -> None:
 
 def facts(rounds: int) -> dict[str, str]:
     """Return when, on what and with what it was measured, by the template's names."""
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty"],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.strip()
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return {
         "date": f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC",
-        "commit": commit,
-        "machine": (
-            f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, {memory:.0f} GB"
-        ),
+        "commit": commit(),
+        "machine": machine(),
         "load": f"{os.getloadavg()[2]:.1f}",
         "versions": versions(),
         "rounds": str(rounds),

@@ -35,7 +35,8 @@ class Worker:
 
     def __init__(self, engine: str, environment: Mapping[str, str] | None = None):
         modules = os.pathsep.join(str(REPOSITORY / part) for part in MODULES)
-        self._process = subprocess.Popen(  # pylint: disable=consider-using-with
+        # pylint: disable-next=consider-using-with  # it lives as long as the worker: see end
+        self._process = subprocess.Popen(
             [PYTHON[engine], "-m", "tests.bench.worker", engine],
             env={**os.environ, "PYTHONPATH": modules, "TZ": "UTC", **(environment or {})},
             cwd=REPOSITORY,

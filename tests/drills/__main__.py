@@ -47,7 +47,7 @@ def drill_phases(checkout: Project, folder: Path, phases: list[str]) -> list[Row
             version = FRESH
         else:
             version, turn = TURNS[turn], 1 - turn
-        rows += drill.run(phase, version)
+        rows += drill.run(phase, version, other=TURNS[turn])
     return rows
 
 

@@ -1,6 +1,7 @@
 """Breaks a deploy in a phase, looks at what is live, feeds a file, and deploys again."""
 
 import contextlib
+import itertools
 import os
 import re
 import signal
@@ -24,6 +25,7 @@ AS_BEFORE, RETURNED, SHARED, SWITCHED = (
 )
 # From the end of this phase on, what is live is the new release.
 SWITCH = "switch_live"
+RECORD = "record_deploy"
 BEGINS, ENDS = "==> {phase}\n", "    [0-9.]+ s\n"
 FIRST_DAY = date(2021, 1, 1)
 
@@ -95,47 +97,57 @@ class PhaseDrill:
         self._checkout, self._folder, self._say = checkout, folder, say
         self._day = FIRST_DAY
 
-    def run(self, phase: str, version: str) -> list[Row]:
+    def run(self, phase: str, version: str, other: str = "") -> list[Row]:
         """Break a deploy of `version` in a phase, by its break and by SIGKILL as it begins and
-        when it has ended; then deploy it again."""
+        when it has ended; then deploy it again.
+
+        Once the deploy is on record, the same again has nothing to do: a phase that comes after the
+        record is broken with `version` and `other` in turn.
+        """
         before = self._checkout.aliases()
+        is_on_record = phases_of().index(phase) > phases_of().index(RECORD)
+        versions = itertools.cycle((version, other) if is_on_record else (version,))
         options = CANARY if phase == "shift_traffic" else ()
         if phase == "end_canary":
             self._leave_a_canary(version)
-        rows = []
-        for row, attempt in self._attempts(phase, version, options):
+        rows, release = [], version
+        for (row, attempt), release in zip(self._attempts(phase, options), versions):
             self._say(f"drill: {phase}: {row.how}")
             at_start = self._checkout.aliases()
+            before = at_start if is_on_record else before
             try:
-                row.seconds = attempt(row)
+                row.seconds = attempt(row, release)
             except (RuntimeError, AssertionError) as error:  # of wait_until
                 row.faults.append(f"the attempt went wrong: {error}")
-            row.live = self._live(before, at_start, version)
-            row.faults += self._faults(row, version)
+            row.live = self._live(before, at_start, release)
+            row.faults += self._faults(row, release)
             rows.append(row)
-        rows[-1].again = self._finish(rows[-1], version)
+        rows[-1].again = self._finish(rows[-1], release)
         for row in rows:
             self._say("\n".join([f"drill: {phase}: {row.how}: {row.live}", *row.faults]))
         return rows
 
     def _attempts(
-        self, phase: str, version: str, options: tuple[str, ...]
-    ) -> Iterator[tuple[Row, Callable[[Row], float]]]:
+        self, phase: str, options: tuple[str, ...]
+    ) -> Iterator[tuple[Row, Callable[[Row, str], float]]]:
         if broken := BREAKS[phase]:
-            yield Row(phase, broken.what), lambda row: self._break(row, version, broken, options)
+            yield (
+                Row(phase, broken.what),
+                lambda row, version: self._break(row, version, broken, options),
+            )
         yield (
             Row(phase, "SIGKILL as it begins"),
-            lambda row: self._kill(row, version, options, ended=False),
+            lambda row, version: self._kill(row, version, options, ended=False),
         )
         if phase == "shift_traffic":
             yield (
                 Row(phase, "SIGKILL while the traffic is shared"),
-                lambda row: self._kill_shared(row, version, options),
+                lambda row, version: self._kill_shared(row, version, options),
             )
             options = tuple(option.replace("_seconds=60", "_seconds=3") for option in options)
         yield (
             Row(phase, "SIGKILL when it has ended"),
-            lambda row: self._kill(row, version, options, ended=True),
+            lambda row, version: self._kill(row, version, options, ended=True),
         )
 
     # ---- how it is broken ------------------------------------------------------------------------

@@ -1,14 +1,12 @@
 """What came of the drills, as a page: what is in docs/drills/ is written by nothing else."""
 
-import os
 import platform
-import subprocess
 from collections.abc import Iterator
 from datetime import datetime, timezone
 
-from tests.conftest import REPOSITORY
 from tests.drills.phases import Row
 from tests.drills.zero_downtime import Result
+from tests.measured_on import commit, machine
 
 
 def page(rows: list[Row], result: Result | None) -> str:
@@ -18,7 +16,8 @@ def page(rows: list[Row], result: Result | None) -> str:
         "",
         "Written by `make drill`, never by hand.",
         "",
-        f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC, commit {_commit()}, {_machine()}. Times "
+        f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC, commit {commit()}, {machine()}, "
+        f"Python {platform.python_version()}. Times "
         "are of that run, with whatever else the machine did.",
         "",
     ]
@@ -69,22 +68,3 @@ def _feed(result: Result) -> Iterator[str]:
     yield "|---|---|"
     for release, files in sorted(result.by_release.items()):
         yield f"| {release} | {files} |"
-
-
-def _commit() -> str:
-    described = subprocess.run(
-        ["git", "describe", "--always", "--dirty"],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return described.stdout.strip()
-
-
-def _machine() -> str:
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return (
-        f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, {memory:.0f} GB, "
-        f"Python {platform.python_version()}"
-    )

@@ -142,6 +142,7 @@ def test_a_commit_goes_all_the_way_in_this_order(green, version):
         f"make infra ENV=dev VERSION={version}",
         f"make app ENV=dev VERSION={version}",
         "make integration",
+        "make release-test",
         f"make upload ENV=dev VERSION={version}",
         "make smoke ENV=dev",
         "make postcheck ENV=dev",

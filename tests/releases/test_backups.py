@@ -1,13 +1,11 @@
 """Backups in the bucket: written once, refused when damaged, pruned but for the last deploy's."""
 
 import json
-import subprocess
 from dataclasses import asdict, replace
 
 import pytest
 
 from tests.buckets import remove_bucket
-from tests.conftest import REPOSITORY
 from tests.unit.test_backup_store import PARTS, backup
 
 BUCKET = "retail-pipeline-qa-artifacts-222222222222"
@@ -30,19 +28,11 @@ def fixture_s3(local_aws):
 
 
 @pytest.fixture(name="run")
-def fixture_run(local_aws, s3):  # pylint: disable=unused-argument  # there is a bucket
+def fixture_run(in_qa, s3):  # pylint: disable=unused-argument  # there is a bucket
     """A function that runs a module of ops.backup against qa."""
 
     def run(module, *arguments):
-        return subprocess.run(
-            ["python", "-m", f"ops.backup.{module}", *arguments, "--env", "qa"],
-            cwd=REPOSITORY,
-            env=local_aws.env | {"AWS_PROFILE": "qa"},
-            text=True,
-            capture_output=True,
-            timeout=60,
-            check=False,
-        )
+        return in_qa(f"ops.backup.{module}", *arguments)
 
     return run
 

@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.buckets import remove_bucket
-from tests.conftest import REPOSITORY
 
 BUCKET = "retail-pipeline-qa-artifacts-222222222222"
 KEY = "locks/deploy.json"
@@ -25,20 +24,12 @@ def fixture_s3(local_aws):
 
 
 @pytest.fixture(name="lock")
-def fixture_lock(local_aws, s3):
+def fixture_lock(in_qa, s3):
     """A function that runs the lock's command line; there is no lock before and after."""
     s3.delete_object(Bucket=BUCKET, Key=KEY)
 
     def lock(action, token, *options):
-        return subprocess.run(
-            ["python", "-m", "ops.release.lock", action, "--env", "qa", "--token", token, *options],
-            cwd=REPOSITORY,
-            env=local_aws.env | {"AWS_PROFILE": "qa"},
-            text=True,
-            capture_output=True,
-            timeout=60,
-            check=False,
-        )
+        return in_qa("ops.release.lock", action, "--token", token, *options)
 
     yield lock
     s3.delete_object(Bucket=BUCKET, Key=KEY)

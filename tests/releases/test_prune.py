@@ -1,10 +1,7 @@
 """What a deploy removes at its end, and what must stay however old it is."""
 
-import subprocess
-
 import pytest
 
-from tests.conftest import REPOSITORY
 from tests.releases.release_history import Releases
 
 KEPT = 5  # release.keep_releases of config/common/settings.yaml
@@ -18,19 +15,11 @@ def fixture_releases(local_aws):
 
 
 @pytest.fixture(name="prune")
-def fixture_prune(local_aws):
+def fixture_prune(in_qa):
     """A function that prunes qa and returns what it says."""
 
     def prune():
-        done = subprocess.run(
-            ["python", "-m", "ops.release.prune", "--env", "qa"],
-            cwd=REPOSITORY,
-            env=local_aws.env | {"AWS_PROFILE": "qa"},
-            text=True,
-            capture_output=True,
-            timeout=60,
-            check=False,
-        )
+        done = in_qa("ops.release.prune")
         assert done.returncode == 0, done.stderr
         return done.stderr
 

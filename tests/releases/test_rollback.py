@@ -1,10 +1,7 @@
 """What a rollback points live at, and what it refuses before it touches anything."""
 
-import subprocess
-
 import pytest
 
-from tests.conftest import REPOSITORY
 from tests.releases.release_history import BUCKET, MACHINE, PREFIX, Releases
 
 
@@ -17,19 +14,11 @@ def fixture_releases(local_aws):
 
 
 @pytest.fixture(name="choose")
-def fixture_choose(local_aws, releases):  # pylint: disable=unused-argument  # there is a history
+def fixture_choose(in_qa, releases):  # pylint: disable=unused-argument  # there is a history
     """A function that runs the choice and returns its exit code, its lines and its complaint."""
 
     def choose(*options):
-        done = subprocess.run(
-            ["python", "-m", "ops.release.rollback", "--env", "qa", *options],
-            cwd=REPOSITORY,
-            env=local_aws.env | {"AWS_PROFILE": "qa"},
-            text=True,
-            capture_output=True,
-            timeout=60,
-            check=False,
-        )
+        done = in_qa("ops.release.rollback", *options)
         return done.returncode, done.stdout.splitlines(), done.stderr
 
     return choose

@@ -279,7 +279,11 @@ def test_a_faulty_column_is_named(root, column):
             "gates.promoted: expected false: release.promotion_path has no environment before prod",
         ),
         ("dev", "gates.promoted=true", "has no environment before dev; found true"),
-        ("dev", "gates.tests=[unit, smoke]", "one of the test layers unit, integration, e2e"),
+        (
+            "dev",
+            "gates.tests=[unit, smoke]",
+            "one of the test layers unit, integration, release-test, e2e",
+        ),
         ("dev", "gates.approvals=[Data Owner]", "expected a role: 1 to 40 lower-case letters"),
         ("dev", "gates.approvals=[owner, owner]", "expected a list of roles, each once"),
     ],

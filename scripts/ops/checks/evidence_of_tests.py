@@ -18,7 +18,7 @@ from xml.etree import ElementTree
 
 from ops.build.version import REPOSITORY, VersionError, git, read_sources
 
-LAYERS = ("unit", "integration", "e2e")
+LAYERS = ("unit", "integration", "release-test", "e2e")
 LOCAL = ".evidence"  # in build/, where no version can have this name
 EVIDENCE = Path("build") / LOCAL
 STARTED = "started.json"

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from ops.aws import list_keys
 from localaws.settings import S3_FAULTS
 from tests.e2e.one_row import HEADER, a_file
 from tests.e2e.project import DATA_BUCKET, PREFIX, STATE_MACHINE
@@ -65,9 +66,7 @@ def assert_failed_whole(project, file: Path, fed, *words: str) -> None:
 
 def keys(project, prefix: str) -> list[str]:
     """Return the keys under a prefix of the data bucket."""
-    pages = project.client("s3").get_paginator("list_objects_v2")
-    found = pages.paginate(Bucket=DATA_BUCKET, Prefix=prefix)
-    return [item["Key"] for page in found for item in page.get("Contents", [])]
+    return list(list_keys(project.client("s3"), DATA_BUCKET, prefix))
 
 
 class Feed:

@@ -39,8 +39,10 @@ def fixture_checkout(project, tmp_path):
         file.unlink()
     settings = folder / "config/prod/settings.yaml"
     text = settings.read_text(encoding="utf-8")
-    assert "tests: [unit, integration]" in text
-    settings.write_text(text.replace("tests: [unit, integration]", "tests: [integration]"))
+    assert "tests: [unit, integration, release-test]" in text
+    settings.write_text(
+        text.replace("tests: [unit, integration, release-test]", "tests: [integration]")
+    )
     git(folder, "add", "--all")
     git(folder, "commit", "--quiet", "--message", "Tests that take seconds")
     return Project(folder, project.aws)

@@ -104,7 +104,7 @@ abstract class Steps extends Script {
   }
 
   void junit(String pattern) {
-    def suites = matching(pattern).collect { new XmlSlurper().parse(it) }
+    def suites = pattern.tokenize(', ').collectMany { matching(it) }.collect { new XmlSlurper().parse(it) }
     def cases = suites.collectMany { it.'**'.findAll { node -> node.name() == 'testcase' } }
     if (!cases) {
       throw new StepFailed("No test report files were found: $pattern")
