@@ -19,6 +19,7 @@ SIMULATED: dict[str, str] = {
         Targets.Id Targets.Input Targets.RetryPolicy.MaximumEventAgeInSeconds
         Targets.RetryPolicy.MaximumRetryAttempts
     """,
+    "AWS::Glue::Database": "CatalogId DatabaseInput.Description DatabaseInput.Name",
     "AWS::Glue::Job": """
         Command.Name Command.PythonVersion Command.ScriptLocation DefaultArguments.* Description
         ExecutionClass ExecutionProperty.MaxConcurrentRuns GlueVersion MaxRetries Name

@@ -100,6 +100,11 @@ def read_rule(session: boto3.Session, name: str, _wanted: Properties) -> Propert
     }
 
 
+def read_database(session: boto3.Session, name: str, _wanted: Properties) -> Properties:
+    found = session.client("glue").get_database(Name=name)["Database"]
+    return {"CatalogId": found["CatalogId"], "DatabaseInput": found}
+
+
 def read_job(session: boto3.Session, name: str, _wanted: Properties) -> Properties:
     glue = session.client("glue")
     account = session.client("sts").get_caller_identity()["Account"]
@@ -352,6 +357,7 @@ def read_state_machine(session: boto3.Session, arn: str, _wanted: Properties) ->
 READERS: dict[str, Callable[[boto3.Session, str, Properties], Properties]] = {
     "AWS::CloudWatch::Alarm": read_alarm,
     "AWS::Events::Rule": read_rule,
+    "AWS::Glue::Database": read_database,
     "AWS::Glue::Job": read_job,
     "AWS::IAM::Role": read_role,
     "AWS::KMS::Alias": read_key_alias,

@@ -32,7 +32,7 @@ readonly PHASES=(
   application_stack     # roles, functions, job, state machine
   monitoring_stack      # alarms and their topic
   publish               # Glue checked, Lambda versions published, in parallel
-  prepare_warehouse     # schemas, tables, new columns
+  prepare_warehouse     # schemas, tables, new columns; the tables in the Data Catalog
   publish_state_machine # a version that pins all of the above: the release
   smoke_test            # that version, with data of its own
   shift_traffic         # canary: a part of the traffic, more step by step, watched; else nothing
@@ -162,6 +162,7 @@ publish() {
 
 prepare_warehouse() {
   python -m ops.data.tables prepare --env "$ENVIRONMENT" --config "$RELEASE_CONFIG"
+  python -m ops.data.catalog --env "$ENVIRONMENT" --config "$RELEASE_CONFIG"
 }
 
 # Globals: GREEN, TRIGGER (set)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from ops.data.real_feed import FEEDS
 
+from tests.e2e import catalog
 from tests.e2e.reference import PROMOTIONS, TRANSACTIONS, Expected, Kind, expect
 from tests.e2e.warehouse import rows_where
 
@@ -60,6 +61,15 @@ def fed(request) -> Fed:
 def test_its_rows_are_in_a_table_of_their_own_and_no_others(project, fed):
     assert fed.expected.loaded > 4000
     assert rows_where(project, "true", kind=fed.kind) == fed.expected.fingerprint()
+
+
+def test_the_data_catalog_shows_them_too(project, fed):
+    (partition,) = catalog.partitions(project, fed.kind.table)
+    day, run_id = partition["Values"]
+    assert day == str(fed.day)
+    query = f"select distinct _run_id from {fed.kind.table}"
+    assert project.query(query) == [run_id]
+    assert catalog.rows_of(project, partition, fed.kind) == fed.expected.fingerprint()
 
 
 def test_every_row_is_accounted_for(fed):

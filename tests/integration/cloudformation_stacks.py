@@ -217,6 +217,14 @@ class Resolver:
         left, right = (self._resolve(side) for side in argument)
         return left == right
 
+    def _join(self, argument) -> str:
+        separator, items = argument
+        return separator.join(self._resolve(items))
+
+    def _split(self, argument) -> list[str]:
+        separator, text = argument
+        return self._resolve(text).split(separator)
+
     def _select(self, argument):
         index, items = argument
         return self._resolve(items)[index]

@@ -48,6 +48,10 @@ def from_other_release(place: dict) -> dict:
     return place
 
 
+def with_other_description(database: dict) -> dict:
+    return {**database, "Description": "changed"}
+
+
 def with_other_retries(targets: list) -> list:
     targets[0]["RetryPolicy"] = {"MaximumEventAgeInSeconds": 90, "MaximumRetryAttempts": 3}
     return targets
@@ -76,6 +80,7 @@ CHANGES: dict[str, dict[str, Any | Callable[[Any], Any]]] = {
         "State": "DISABLED",
         "Targets": with_other_retries,
     },
+    "AWS::Glue::Database": {"DatabaseInput": with_other_description},
     "AWS::Glue::Job": {
         "Command": {
             "Name": "glueetl",
@@ -191,6 +196,7 @@ CHANGES: dict[str, dict[str, Any | Callable[[Any], Any]]] = {
 FIXED: dict[str, set[str]] = {
     "AWS::CloudWatch::Alarm": {"AlarmName"},
     "AWS::Events::Rule": {"Name"},
+    "AWS::Glue::Database": {"CatalogId"},
     "AWS::Glue::Job": {"Name"},
     "AWS::IAM::Role": {"RoleName"},
     "AWS::KMS::Alias": {"AliasName", "TargetKeyId"},

@@ -29,6 +29,14 @@ FROM_TOPICS = {
         }
     ],
 }
+TABLE = {
+    "Name": "products",
+    "PartitionKeys": [{"Name": "_run_date", "Type": "date"}, {"Name": "_run_id", "Type": "string"}],
+    "StorageDescriptor": {
+        "Columns": [{"Name": "product_id", "Type": "bigint"}],
+        "Location": "s3://b/",
+    },
+}
 EVERYTHING = {"Effect": "Allow", "Action": "*", "Resource": "*"}
 
 ACCEPT = """
@@ -41,6 +49,7 @@ def handler(event, context):
     run = {name: event[name] for name in ("run_id", "release", "config_uri")}
     return {
         **run, "dataset": "products", "run_date": "2017-01-15", "source_file_name": "a.csv",
+        "schema": event["target"]["schema"], "table": "products",
         "source_prefix": "s3://b/in/", "output_prefix": "s3://b/out/",
         "history_prefix": "s3://b/history/", "page_uri": "s3://b/out/report.html",
         "sources": [{
@@ -113,7 +122,7 @@ class Pipeline:
             "copy_source": f"{self.bucket}/{quoted}?versionId={version}",
         }
 
-    def run(self, source: dict[str, Any], replay: bool = False) -> dict[str, Any]:
+    def run(self, source: dict[str, Any], replay: bool = False, **target: str) -> dict[str, Any]:
         """Runs a source to its end and returns the execution."""
         places = {"archive_prefix": "data/archive/", "failed_prefix": "data/failed/"}
         started = self.states.start_execution(
@@ -123,7 +132,7 @@ class Pipeline:
                 {
                     "run_id": "run-1",
                     "sources": [source],
-                    "target": {"schema": "public", **({} if replay else places)},
+                    "target": {"schema": "public", **({} if replay else places), **target},
                 }
             ),
         )
@@ -142,6 +151,21 @@ class Pipeline:
     def read(self, key: str) -> bytes:
         """Returns an object's bytes."""
         return self.s3.get_object(Bucket=self.bucket, Key=key)["Body"].read()
+
+    @property
+    def catalog(self) -> str:
+        """The Data Catalog's database: it is called as the machine is."""
+        return self.machine.rpartition(":")[2]
+
+    @property
+    def glue(self):
+        """The client of the Data Catalog."""
+        return self.workshop.session.client("glue")
+
+    def partitions(self) -> list[dict[str, Any]]:
+        """Returns the loads that the Data Catalog has of the table."""
+        found = self.glue.get_partitions(DatabaseName=self.catalog, TableName="products")
+        return found["Partitions"]
 
     def notification(self) -> dict[str, Any]:
         """Returns the message of the run's notification."""
@@ -169,6 +193,8 @@ def make_pipeline(local_aws, warehouse):
             NumberOfWorkers=2,
             Command={"Name": "glueetl", "ScriptLocation": f"s3://{bucket}/job.py"},
         )
+        workshop.session.client("glue").create_database(DatabaseInput={"Name": name})
+        workshop.session.client("glue").create_table(DatabaseName=name, TableInput=TABLE)
         topic = sns.create_topic(Name=name)["TopicArn"]
         queue, queue_arn = workshop.queue(Policy=json.dumps(FROM_TOPICS))
         sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=queue_arn)
@@ -185,6 +211,7 @@ def make_pipeline(local_aws, warehouse):
             "DataBucket": bucket,
             "WorkgroupName": warehouse.workgroup,
             "Database": warehouse.database,
+            "CatalogDatabase": name,
         }
         machine = workshop.session.client("stepfunctions").create_state_machine(
             name=name,
@@ -298,3 +325,63 @@ def test_loaded_rows_are_never_said_to_have_failed(pipeline):
     notification = made.notification()
     assert (notification["status"], notification["loaded"]) == ("loaded but not archived", 1)
     assert notification["files"] == [{"file": KEY, "place": f"data/archive/{NAME}"}]
+
+
+@pytest.mark.parametrize("replay", [False, True])
+def test_a_load_becomes_a_partition_that_says_what_it_came_from(pipeline, replay):
+    made = pipeline()
+
+    ended = made.run(made.put(), replay)
+
+    assert ended["status"] == "SUCCEEDED", ended["cause"]
+    (partition,) = made.partitions()
+    assert partition["Values"] == ["2017-01-15", "run-1"]
+    storage = partition["StorageDescriptor"]
+    assert storage == {**TABLE["StorageDescriptor"], "Location": "s3://b/out/loaded/"}
+    assert (partition["Parameters"]["release"], partition["Parameters"]["source_files"]) == (
+        "1",
+        NAME,
+    )
+    assert partition["Parameters"]["job_run_id"].startswith("jr_")
+
+
+@pytest.mark.parametrize("target", [{"schema": "smoke"}, {"table": "products_anew"}])
+def test_what_no_reader_shall_see_is_in_no_catalog(pipeline, target):
+    made = pipeline()
+
+    assert made.run(made.put(), **target)["status"] == "SUCCEEDED"
+    assert made.partitions() == []
+
+
+def test_a_load_that_failed_is_in_no_catalog(pipeline):
+    made = pipeline(load_sql="SELECT 1 / 0")
+
+    assert made.run(made.put())["status"] == "FAILED"
+    assert made.partitions() == []
+
+
+def test_a_partition_that_an_earlier_attempt_has_added_is_no_fault(pipeline):
+    made = pipeline()
+    made.glue.create_partition(
+        DatabaseName=made.catalog,
+        TableName="products",
+        PartitionInput={"Values": ["2017-01-15", "run-1"]},
+    )
+
+    assert made.run(made.put())["status"] == "SUCCEEDED"
+
+
+def test_rows_that_no_catalog_shows_are_still_said_to_be_loaded(pipeline):
+    made = pipeline()
+    made.glue.delete_table(DatabaseName=made.catalog, Name="products")
+
+    ended = made.run(made.put())
+
+    assert (ended["status"], ended["error"]) == ("FAILED", "LoadedButUnfinished")
+    assert "DescribeCatalogTable failed with Glue.EntityNotFoundException" in ended["cause"]
+    assert made.keys() == [f"data/archive/{NAME}"]
+    notification = made.notification()
+    assert (notification["status"], notification["loaded"]) == (
+        "loaded but not in the Data Catalog",
+        1,
+    )

@@ -89,6 +89,14 @@ def needs(environment: Environment) -> Iterator[Need]:
         ("glue:CreateJob", "glue:GetJob", "glue:UpdateJob"),
         f"arn:aws:glue:{place}:job/{environment.glue_job}",
     )
+    database = environment.catalog_database
+    yield Need(
+        ("glue:CreateDatabase", "glue:GetDatabase"), f"arn:aws:glue:{place}:database/{database}"
+    )
+    yield Need(
+        ("glue:CreateTable", "glue:GetTable", "glue:UpdateTable"),
+        f"arn:aws:glue:{place}:table/{database}/x",
+    )
     yield Need(("cloudwatch:DescribeAlarms",), "*")
     for name, service in PASSED.items():
         role = f"arn:aws:iam::{account}:role/{prefix}-{name}"

@@ -32,6 +32,7 @@ def values(environment: Environment, root: Path, functions: Mapping[str, str]) -
         "DataBucket": environment.data_bucket,
         "WorkgroupName": environment.prefix,
         "Database": WAREHOUSE_DATABASE,
+        "CatalogDatabase": environment.catalog_database,
         "NotificationsTopicArn": (
             f"arn:aws:sns:{environment.region}:{environment.account_id}:"
             f"{environment.prefix}-notifications"
