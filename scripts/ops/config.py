@@ -21,6 +21,7 @@ from jsonschema import Draft202012Validator
 
 from ops.datasets import dataset_faults, shared_faults
 from ops.expectations import SuiteError, read_suite, rule_faults, rule_schema
+from ops.pipe import until_closed
 
 CONFIG_ROOT = Path(__file__).resolve().parents[2] / "config"
 RUNTIME_VARIABLE = "SET"
@@ -362,9 +363,9 @@ def _table(config: Config) -> str:
         for index, item in items:
             key = path if index is None else (*path, index)
             rows.append((_dotted(key), _show(item), config.origins[path]))
-    key_width = max(len(key) for key, _, _ in rows)
-    # Long values (a dataset's columns) must not push every origin off the screen.
-    value_width = min(max(len(value) for _, value, _ in rows), 40)
+    # Long keys and values (a dataset's columns and rules) must not push every origin off the screen.
+    key_width = min(max(len(key) for key, _, _ in rows), 50)
+    value_width = min(max(len(value) for _, value, _ in rows), 30)
     return "\n".join(
         f"{key:<{key_width}} = {value:<{value_width}}  # {origin}" for key, value, origin in rows
     )
@@ -383,6 +384,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+@until_closed
 def main(argv: list[str] | None = None) -> int:
     """Prints what was asked for; returns 2 and says why when the configuration is at fault."""
     arguments = _arguments(argv)

@@ -19,6 +19,7 @@ from botocore.exceptions import (
 )
 
 from ops.config import ConfigurationError, load_config
+from ops.pipe import until_closed
 
 INBOX = "data/in/"
 FAILED = "data/failed/"
@@ -211,6 +212,7 @@ def command(main: Callable[[], int]) -> Callable[[], int]:
     """
 
     @functools.wraps(main)
+    @until_closed
     def run() -> int:
         tool, code = Path(sys.argv[0]).stem, 1
         try:

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -458,3 +460,12 @@ def test_a_fault_is_printed_and_the_exit_code_says_so(capsys):
     status, out, err = run(capsys, "show", "--env", "nowhere")
     assert (status, out) == (2, "")
     assert "no environment 'nowhere'" in err
+
+
+def test_a_reader_who_has_seen_enough_is_no_fault():
+    command = f"{sys.executable} -m ops.config show --env dev | head -n 1"
+    shown = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False
+    )
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert shown.stdout.startswith("project ")

@@ -19,7 +19,8 @@ def git(repository, *arguments):
 
 
 @pytest.fixture(name="repository")
-def fixture_repository(tmp_path):
+def fixture_repository(tmp_path, monkeypatch):
+    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
     (tmp_path / ".gitignore").write_text("/build/\n")
     (tmp_path / "test_all.py").write_text("one")
     git(tmp_path, "init", "--quiet")
@@ -48,6 +49,12 @@ def test_a_run_that_passed_names_its_commit_and_counts(repository):
 def test_one_test_that_did_not_pass_is_enough_for_no_evidence(repository, what):
     with pytest.raises(NoEvidence, match=f"1 {what}"):
         run(repository, PASSED.replace(f'{what}="0"', f'{what}="1"', 1))
+
+
+def test_a_run_that_was_narrowed_is_no_evidence(repository, monkeypatch):
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-k lock")
+    with pytest.raises(NoEvidence, match="PYTEST_ADDOPTS chooses what runs .-k lock.: run without"):
+        run(repository)
 
 
 def test_no_tests_are_no_evidence(repository):

@@ -48,6 +48,13 @@ def test_each_change_of_a_source_has_a_name_of_its_own(repository, staged):
     assert all("-dirty-" in name for name in names[1:])
 
 
+def test_other_locked_tools_make_another_release(repository):
+    clean = read_sources(repository).version
+    (repository / "requirements").mkdir()
+    (repository / "requirements/glue.txt").write_text("setuptools==1")
+    assert read_sources(repository).version != clean
+
+
 def test_change_taken_back_gives_the_first_name_again(repository):
     clean = read_sources(repository).version
     (repository / "lambdas/a.py").write_text("two")

@@ -17,8 +17,16 @@ from ops.config import RUNTIME_VARIABLE
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 
-# What a release is made from, and with: a changed README is no other release.
-SOURCES = ("cloudformation", "config", "glue-jobs", "lambdas", "scripts", "step-functions")
+# What a release is made from, and with: a changed README is no other release, but other tools are.
+SOURCES = (
+    "cloudformation",
+    "config",
+    "glue-jobs",
+    "lambdas",
+    "requirements",
+    "scripts",
+    "step-functions",
+)
 
 
 class VersionError(Exception):

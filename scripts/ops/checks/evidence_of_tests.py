@@ -9,6 +9,7 @@ where a deploy takes it along (ops.release.evidence).
 import argparse
 import getpass
 import json
+import os
 import shutil
 import socket
 import sys
@@ -56,6 +57,8 @@ def end(layer: str, repository: Path = REPOSITORY) -> Path:
         raise NoEvidence(f"the run was not begun: there is no {reports / STARTED}") from error
     except VersionError as error:
         raise NoEvidence(str(error)) from error
+    if options := os.environ.get("PYTEST_ADDOPTS"):
+        raise NoEvidence(f"PYTEST_ADDOPTS chooses what runs ({options}): run without it")
     if not started["clean"] or not clean:
         raise NoEvidence("the checkout has changes that no commit has: commit them and run again")
     if started["commit"] != sources.commit:
