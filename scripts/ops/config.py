@@ -363,7 +363,7 @@ def _table(config: Config) -> str:
         for index, item in items:
             key = path if index is None else (*path, index)
             rows.append((_dotted(key), _show(item), config.origins[path]))
-    # Long keys and values (a dataset's columns and rules) must not push every origin off the screen.
+    # Long keys and values, such as a dataset's rules, must not push origins off the screen.
     key_width = min(max(len(key) for key, _, _ in rows), 50)
     value_width = min(max(len(value) for _, value, _ in rows), 30)
     return "\n".join(

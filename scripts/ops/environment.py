@@ -96,11 +96,6 @@ class Environment:
         return f"{self.prefix}-artifacts-{self.account_id}"
 
     @property
-    def catalog_database(self) -> str:
-        """The Data Catalog's database; unquoted SQL takes no hyphen."""
-        return self.prefix.replace("-", "_")
-
-    @property
     def state_machine_arn(self) -> str:
         """The state machine, without version or alias."""
         return f"arn:aws:states:{self.region}:{self.account_id}:stateMachine:{self.prefix}-etl"

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import boto3
 import pytest
-from ops.data.catalog import prepare
+from ops.data.catalog import database_name, prepare
 
 CONFIG = {
     "datasets": {
@@ -32,20 +32,20 @@ class Account:
 
     session: boto3.Session
     data_bucket: str = "lake"
-    catalog_database: str = field(default_factory=lambda: f"db_{uuid.uuid4().hex}")
+    prefix: str = field(default_factory=lambda: f"db-{uuid.uuid4().hex}")
 
     def client(self, service: str):
         return self.session.client(service)
 
     def table(self) -> dict:
         glue = self.client("glue")
-        return glue.get_table(DatabaseName=self.catalog_database, Name="things_loaded")["Table"]
+        return glue.get_table(DatabaseName=database_name(self), Name="things_loaded")["Table"]
 
 
 @pytest.fixture(name="account")
 def fixture_account(local_aws) -> Account:
     account = Account(local_aws.session("dev"))
-    account.client("glue").create_database(DatabaseInput={"Name": account.catalog_database})
+    account.client("glue").create_database(DatabaseInput={"Name": database_name(account)})
     return account
 
 
@@ -70,7 +70,7 @@ def test_a_table_that_is_as_it_should_be_is_left_alone(account):
     prepare(account, CONFIG)
     before = account.table()["VersionId"]
 
-    assert prepare(account, CONFIG) == []
+    assert not prepare(account, CONFIG)
     assert account.table()["VersionId"] == before
 
 
@@ -80,9 +80,9 @@ def test_what_glue_adds_to_a_table_is_no_difference(account):
     table |= {name: account.table()[name] for name in ("Description", "Parameters")}
     storage = account.table()["StorageDescriptor"] | {"Compressed": False, "BucketColumns": []}
     table["StorageDescriptor"] = storage
-    account.client("glue").update_table(DatabaseName=account.catalog_database, TableInput=table)
+    account.client("glue").update_table(DatabaseName=database_name(account), TableInput=table)
 
-    assert prepare(account, CONFIG) == []
+    assert not prepare(account, CONFIG)
 
 
 def test_a_new_column_of_the_dataset_is_one_of_the_table(account):

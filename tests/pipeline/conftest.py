@@ -11,8 +11,8 @@ from tests.conftest import new_home
 from tests.pipeline.jenkins import Jenkins
 
 KEPT = ("HOME", "PATH", "LANG", "TMPDIR", "CI")
-# What is tested here is the Jenkinsfile and what it releases, so the tests that its stages run are a
-# few of each layer, by commit: evidence of a narrowed run is none. TESTS=all keeps them all.
+# What is tested here is the Jenkinsfile and what it releases, so its test stages run a few tests of
+# each layer, by commit: evidence of a narrowed run is none. TESTS=all keeps them all.
 A_FEW_TESTS = {
     "addopts = [": 'addopts = ["-k", "zip_tree or notify or lock", ',
     "fail_under = 90": "fail_under = 0",

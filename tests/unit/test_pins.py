@@ -22,6 +22,7 @@ VALUES = {
     "WorkgroupName": "retail-pipeline-dev",
     "Database": "warehouse",
     "NotificationsTopicArn": "arn:aws:sns:us-east-1:111111111111:topic",
+    "CatalogDatabase": "retail_pipeline_dev",
 }
 
 

@@ -38,6 +38,7 @@ def test_refuses_what_would_give_another_machine(template, values, named):
 
 def test_the_pipeline_has_the_placeholders_that_a_deployment_fills():
     assert placeholders(STATE_MACHINE.read_text(encoding="utf-8")) == {
+        "CatalogDatabase",
         "CheckQualityArn",
         "ConfigUri",
         "DataBucket",

@@ -33,6 +33,11 @@ PARTITION_KEYS = [
 ]
 
 
+def database_name(environment: Environment) -> str:
+    """Return the Data Catalog's database of an environment; unquoted SQL takes no hyphen."""
+    return environment.prefix.replace("-", "_")
+
+
 def table_input(dataset: Mapping[str, Any], bucket: str) -> dict[str, Any]:
     """Return the TableInput of a dataset's table; its runs lie in a bucket."""
     columns = [
@@ -61,7 +66,7 @@ def hive_type(sql_type: str) -> str:
 
 def prepare(environment: Environment, config: Mapping[str, Any]) -> list[str]:
     """Make the datasets' tables as a configuration says; return the names of those changed."""
-    glue, database = environment.client("glue"), environment.catalog_database
+    glue, database = environment.client("glue"), database_name(environment)
     changed = []
     for dataset in config["datasets"].values():
         wanted = table_input(dataset, environment.data_bucket)
@@ -98,7 +103,7 @@ def main() -> int:
     config = json.loads(arguments.config.read_text(encoding="utf-8"))
     changed = prepare(environment, config)
     words = f"made or changed {', '.join(changed)}" if changed else "as they should be"
-    print(f"  Data Catalog: {environment.catalog_database}: {words}", file=sys.stderr)
+    print(f"  Data Catalog: {database_name(environment)}: {words}", file=sys.stderr)
     return 0
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from botocore.exceptions import ClientError
 
+from ops.data.catalog import database_name
 from ops.environment import FUNCTIONS, LIVE, STACKS, Environment, OperationError
 from ops.release.permissions import GLUE, LAMBDA, STATES, Need, refusals
 
@@ -89,7 +90,7 @@ def needs(environment: Environment) -> Iterator[Need]:
         ("glue:CreateJob", "glue:GetJob", "glue:UpdateJob"),
         f"arn:aws:glue:{place}:job/{environment.glue_job}",
     )
-    database = environment.catalog_database
+    database = database_name(environment)
     yield Need(
         ("glue:CreateDatabase", "glue:GetDatabase"), f"arn:aws:glue:{place}:database/{database}"
     )

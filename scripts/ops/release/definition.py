@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ops.build.manifest import read
+from ops.data.catalog import database_name
 from ops.environment import WAREHOUSE_DATABASE, Environment, OperationError, command
 from ops.release.render import RenderError, render
 
@@ -32,7 +33,7 @@ def values(environment: Environment, root: Path, functions: Mapping[str, str]) -
         "DataBucket": environment.data_bucket,
         "WorkgroupName": environment.prefix,
         "Database": WAREHOUSE_DATABASE,
-        "CatalogDatabase": environment.catalog_database,
+        "CatalogDatabase": database_name(environment),
         "NotificationsTopicArn": (
             f"arn:aws:sns:{environment.region}:{environment.account_id}:"
             f"{environment.prefix}-notifications"

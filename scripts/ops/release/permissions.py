@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+from ops.data.catalog import database_name
 from ops.environment import Environment
 
 SIMULATIONS_AT_ONCE = 4  # IAM takes fewer calls at a time than other services
@@ -136,6 +137,10 @@ def roles(environment: Environment, key_arn: str, workgroup_arn: str) -> list[Ro
                         for action in ("BatchStopJobRun", "GetJobRun", "GetJobRuns", "StartJobRun")
                     ),
                     f"arn:aws:glue:{place}:job/{prefix}-etl",
+                ),
+                Need(
+                    ("glue:CreatePartition", "glue:GetTable"),
+                    f"arn:aws:glue:{place}:table/{database_name(environment)}/x",
                 ),
                 objects("in", "GetObjectVersion", "DeleteObjectVersion"),
                 objects("smoke", "GetObjectVersion", "DeleteObjectVersion", "PutObject"),
