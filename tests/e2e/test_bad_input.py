@@ -239,8 +239,9 @@ def test_a_bad_file_fails_whole_and_says_why(project, notifications, outcomes, c
         assert word in reason["cause"]
     kept = s3.get_object(Bucket=DATA_BUCKET, Key=reason_key.removesuffix(".reason.json"))
     assert kept["Body"].read() == case.content
-    # AND somebody was told
-    assert [note for note in notifications() if note.get("run_id") == reason["run_id"]]
+    # AND somebody was told, with the reason
+    (note,) = [note for note in notifications() if note.get("run_id") == reason["run_id"]]
+    assert (note["status"], note["cause"]) == ("failed", reason["cause"])
 
 
 @pytest.mark.usefixtures("outcomes")
@@ -268,6 +269,7 @@ def test_bad_rows_are_rejected_by_reason_and_the_good_ones_loaded(project, outco
     expected = expect_of(case.content)
     assert expected.loaded == case.loaded
     assert rows_of(project, case) == expected.fingerprint()
+    assert project.query("select count(*) from products where product_id is null") == ["0"]
 
 
 def test_a_key_with_spaces_and_unicode_is_loaded(project):

@@ -281,16 +281,6 @@ def test_a_lock_makes_others_wait(warehouse, schema):
     assert warehouse.run(f"SELECT COUNT(*) FROM {schema}.t") == [(1,)]
 
 
-def test_views_without_schema_binding(in_schema):
-    rows = in_schema(
-        "CREATE TABLE t (a INT)",
-        "INSERT INTO t VALUES (1)",
-        "CREATE VIEW v AS SELECT a FROM t WITH NO SCHEMA BINDING",
-        "SELECT * FROM v",
-    )
-    assert rows == [(1,)]
-
-
 @pytest.mark.parametrize(
     ("statement", "complaint"),
     [

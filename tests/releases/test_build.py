@@ -64,6 +64,22 @@ def test_the_bill_of_materials_is_an_artifact(release):
     assert "sbom.cdx.json" in [artifact["path"] for artifact in listed]
 
 
+def test_a_function_that_is_too_large_is_not_packaged(tmp_path):
+    folder = copy_checkout(tmp_path / "large")
+    (folder / "lambdas/trigger_etl/src/ballast.py").write_bytes(os.urandom(101 * 1024))
+
+    packaged = subprocess.run(
+        ["make", "--silent", "package-lambda"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert packaged.returncode != 0
+    assert "lambdas/trigger_etl.zip" in packaged.stderr and "102400" in packaged.stderr
+
+
 def test_a_flipped_bit_is_refused_before_anything_is_touched(release, local_aws):
     # GIVEN a release with one bit of one zip flipped
     zip_file = release / "lambdas/trigger_etl.zip"

@@ -98,11 +98,53 @@ def needs(environment: Environment) -> Iterator[Need]:
         ("glue:CreateTable", "glue:GetTable", "glue:UpdateTable"),
         f"arn:aws:glue:{place}:table/{database}/x",
     )
-    yield Need(("cloudwatch:DescribeAlarms",), "*")
+    yield from _around(environment, place)
     for name, service in PASSED.items():
         role = f"arn:aws:iam::{account}:role/{prefix}-{name}"
         yield Need(("iam:CreateRole", "iam:GetRole", "iam:PutRolePolicy"), role)
         yield Need(("iam:PassRole",), role, {"iam:PassedToService": service})
+
+
+def _around(environment: Environment, place: str) -> Iterator[Need]:
+    """Yield what the stacks make beside the functions, the job and the state machine."""
+    prefix = environment.prefix
+    topics = ("sns:CreateTopic", "sns:GetTopicAttributes", "sns:SetTopicAttributes")
+    for name in ("notifications", "alarms"):
+        yield Need((*topics, "sns:Subscribe"), environment.topic_arn(name))
+    yield Need(
+        ("sqs:CreateQueue", "sqs:GetQueueAttributes", "sqs:SetQueueAttributes"),
+        f"arn:aws:sqs:{place}:{prefix}-trigger-dead-letters",
+    )
+    yield Need(
+        ("events:DescribeRule", "events:PutRule", "events:PutTargets"),
+        f"arn:aws:events:{place}:rule/{prefix}-inbox",
+    )
+    yield Need(("lambda:PublishLayerVersion",), f"arn:aws:lambda:{place}:layer:{prefix}-common")
+    yield Need(
+        ("lambda:AddPermission", "lambda:PutFunctionEventInvokeConfig"),
+        f"arn:aws:lambda:{place}:function:{environment.function('trigger-etl')}",
+    )
+    audits = (f"/aws/redshift/{prefix}/{log}log" for log in ("connection", "user", "useractivity"))
+    for name in (*environment.log_groups.values(), *audits):
+        yield Need(
+            ("logs:AssociateKmsKey", "logs:CreateLogGroup", "logs:PutRetentionPolicy"),
+            f"arn:aws:logs:{place}:log-group:{name}",
+        )
+    yield Need(("cloudwatch:PutMetricAlarm",), f"arn:aws:cloudwatch:{place}:alarm:{prefix}-x")
+    yield Need(("kms:CreateAlias",), f"arn:aws:kms:{place}:alias/{prefix}-data")
+    # What has no name yet, or none that AWS takes.
+    yield Need(
+        (
+            "cloudwatch:DescribeAlarms",
+            "kms:CreateKey",
+            "logs:DescribeLogGroups",
+            "redshift-serverless:CreateNamespace",
+            "redshift-serverless:CreateWorkgroup",
+            "redshift-serverless:GetNamespace",
+            "redshift-serverless:GetWorkgroup",
+        ),
+        "*",
+    )
 
 
 def _storage(environment: Environment) -> Iterator[Need]:
@@ -110,7 +152,21 @@ def _storage(environment: Environment) -> Iterator[Need]:
         f"arn:aws:s3:::{name}" for name in (environment.artifact_bucket, environment.data_bucket)
     )
     for bucket in (releases, data):
-        yield Need(("s3:CreateBucket", "s3:ListBucket", "s3:ListBucketVersions"), bucket)
+        yield Need(
+            (
+                "s3:CreateBucket",
+                "s3:ListBucket",
+                "s3:ListBucketVersions",
+                "s3:PutBucketOwnershipControls",
+                "s3:PutBucketPolicy",
+                "s3:PutBucketPublicAccessBlock",
+                "s3:PutBucketVersioning",
+                "s3:PutEncryptionConfiguration",
+                "s3:PutLifecycleConfiguration",
+            ),
+            bucket,
+        )
+    yield Need(("s3:PutBucketNotification",), data)
     for folder in ("releases", "deploys", "locks", "backups"):
         yield Need(("s3:GetObject", "s3:PutObject"), f"{releases}/{folder}/x")
     for folder in ("releases", "locks", "backups"):
