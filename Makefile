@@ -42,7 +42,7 @@ else
   $(error TARGET=$(TARGET) is neither local nor aws)
 endif
 
-.PHONY: help setup lock demo up down reset build package-glue package-lambda deploy upload infra app plan drift backup backups rollback releases smoke promote approve preflight postcheck live notify status sample feed query config rejected replay backfill rebuild watermark freshness test unit oracle integration release-test localaws-test e2e e2e-long pipeline-test drill bench lint audit format
+.PHONY: help setup lock demo up down reset build package-glue package-lambda deploy upload infra app plan drift backup backups rollback releases smoke promote approve preflight postcheck live notify status sample feed resend query config rejected replay backfill rebuild watermark freshness test unit oracle integration release-test localaws-test e2e e2e-long pipeline-test drill bench lint audit format
 
 help: ## List the commands
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -136,6 +136,9 @@ sample: setup ## Write files of the real feed, print their paths: DATASET=produc
 
 feed: setup $(UP) ## Put a file in the inbox and follow it to its end: ENV= FILE= [DATASET=]
 	@python -m ops.data.feed --env $(ENV)
+
+resend: setup $(UP) ## Start runs of the files that still lie in the inbox, each once: ENV=
+	@python -m ops.data.inbox --env $(ENV)
 
 query: setup $(UP) ## Rows from the warehouse as CSV: ENV= SQL="select ..."
 	@python -m ops.data.query --env $(ENV)

@@ -315,7 +315,7 @@ def _timed_task(resource: str, arguments, seconds: float | None, record: dict):
         try:
             result = execution.result(future, seconds)
             if not future.done():
-                raise TaskError("States.Timeout", f"The task ran for more than {seconds} seconds")
+                raise TaskError("States.Timeout", "")  # AWS gives no cause
         finally:
             # Nothing to a task that has ended; a job run of one that has not is stopped.
             cancelled.set()

@@ -230,7 +230,7 @@ def test_a_task_times_out_and_its_timeout_is_no_task_failed(machines):
     begun = time.monotonic()
     done = machines.run(machines.create(definition, allow("lambda:InvokeFunction")))
     assert time.monotonic() - begun < 4
-    assert json.loads(done["output"])["Error"] == "States.Timeout"
+    assert json.loads(done["output"]) == {"Error": "States.Timeout", "Cause": ""}
     assert "TaskTimedOut" in machines.event_types(done["executionArn"])
 
 

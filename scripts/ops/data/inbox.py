@@ -1,9 +1,11 @@
-"""Sends the files that lie in the inbox to the trigger again, for those whose event reached nobody.
+"""Sends the files that lie in the inbox to the trigger again: those whose event reached nobody, and
+those whose run was stopped or ran out of time.
 
 While the trigger's function or its alias is missing, EventBridge cannot deliver: it puts the event
 into the dead-letter queue and does not try again, and what Lambda had queued for the function is
-lost. The files themselves stay in the inbox. A run is known by its file's content, so that a file
-whose run has begun meanwhile is not processed twice.
+lost. A run that is stopped from outside moves no file. The files themselves stay in the inbox. A
+run is known by its file's content, so that a file whose run has begun meanwhile is not processed
+twice.
 """
 
 import argparse
