@@ -136,6 +136,7 @@ backup() {
 
 end_canary() {
   if [[ -n "$LEFTOVER" ]]; then
+    renew_lock
     python -m ops.release.canary end --env "$ENVIRONMENT"
     log "  ended; all goes to $FROM"
   fi
@@ -178,6 +179,7 @@ prepare_warehouse() {
 
 # Globals: GREEN, TRIGGER (set)
 publish_state_machine() {
+  renew_lock
   python -m ops.release.definition --env "$ENVIRONMENT" --versions "$WORK/versions" "$RELEASE_FOLDER" \
     >"$WORK/definition.json"
   GREEN="$(publish_state_machine_version "$STATE_MACHINE" "$WORK/definition.json" "$VERSION")"
