@@ -1,4 +1,4 @@
-"""A deploy that has lost its lock does not switch."""
+"""A deploy that has lost its lock does not switch; one that was killed is on record as that."""
 
 import os
 import subprocess
@@ -65,3 +65,19 @@ def test_a_deploy_whose_lock_was_broken_leaves_live_alone(project, checkout, loc
     must(lock("release"))
     must(checkout.make("deploy", "ENV=dev", "VERSION=lost-1"))
     must(project.make("deploy", "ENV=dev"))  # what the other tests work with
+
+
+def test_a_killed_deploy_is_on_record_as_interrupted(project, checkout):
+    # GIVEN a deploy that is under way
+    before = project.aliases()
+    deploy = Deploy(checkout, "lost-1")
+    deploy.until("upload_release")
+    assert " running " in recorded(project, "lost-1")
+
+    # WHEN it is killed
+    deploy.kill()
+
+    # THEN it is on record as that, with who it was and what it was to do
+    assert " interrupted " in recorded(project, "lost-1")
+    assert " user/admin" in recorded(project, "lost-1")
+    assert project.aliases() == before
