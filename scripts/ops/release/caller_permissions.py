@@ -119,7 +119,7 @@ def _storage(environment: Environment) -> Iterator[Need]:
         yield Need(("s3:GetObject", "s3:PutObject"), f"{releases}/{folder}/x")
     for folder in ("releases", "locks", "backups"):
         yield Need(("s3:DeleteObject",), f"{releases}/{folder}/x")
-    yield Need(("s3:PutObject", "s3:DeleteObjectVersion"), f"{data}/data/smoke/x")
+    yield Need(("s3:GetObject", "s3:PutObject", "s3:DeleteObjectVersion"), f"{data}/data/smoke/x")
     yield Need(("s3:GetObject", "s3:DeleteObjectVersion"), f"{data}/data/runs/x")
 
 
