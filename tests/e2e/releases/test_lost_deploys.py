@@ -19,7 +19,7 @@ def fixture_checkout(broken_copy) -> Project:
 
 @pytest.fixture(name="lock")
 def fixture_lock(project):
-    """A function that takes dev's lock, whoever holds it, and releases it again."""
+    """A function that takes dev's lock, whoever holds it, and releases it; so does the end."""
 
     def lock(action, *options) -> subprocess.CompletedProcess:
         broken = ("--break-lock",) if action == "take" else ()
@@ -34,7 +34,8 @@ def fixture_lock(project):
             check=False,
         )
 
-    return lock
+    yield lock
+    must(lock("release"))
 
 
 def recorded(project, version) -> str:
