@@ -23,10 +23,11 @@ readonly PHASES=(
   check_gates           # does the environment take this release?
   check_tables          # can the warehouse's tables take its datasets? Else nothing is changed
   compare_with_live     # is it live, as deployed? Then there is nothing to do
-  artifacts_stack       # the bucket that releases live in
+  artifact_bucket       # only where there is none yet: the lock lives in it
   take_lock             # one deploy or rollback at a time; from here on there is a record
   backup                # what is live, whole: the way back from here, also from damage
   end_canary            # what one that was killed has left: all goes to what is live
+  artifacts_stack       # the bucket that releases live in
   upload_release        # once a version, and with it what speaks for it: its tests, its checks before
   data_stack            # keys, buckets, warehouse
   application_stack     # roles, functions, job, state machine
@@ -54,10 +55,11 @@ declare -rA REMEDIES=(
   [check_gates]="do what is said above (make preflight shows all of it); config/<env>/settings.yaml has the gates"
   [check_tables]="change the dataset's configuration as said above"
   [compare_with_live]="correct what is named above and deploy again"
-  [artifacts_stack]="correct what CloudFormation names above and deploy again"
+  [artifact_bucket]="correct what is named above and deploy again"
   [take_lock]="wait for the command named above, or break its lock: BREAK_LOCK=1, or --break-lock"
   [backup]="nothing was changed yet: correct what is named above and deploy again"
   [end_canary]="end it by: make rollback"
+  [artifacts_stack]="correct what CloudFormation names above and deploy again"
   [upload_release]="a version is written once: commit your changes, or name another VERSION"
   [data_stack]="correct what CloudFormation names above and deploy again"
   [application_stack]="correct what CloudFormation names above and deploy again"
@@ -118,8 +120,13 @@ compare_with_live() {
   exit 0
 }
 
-artifacts_stack() {
-  release_stack artifacts
+# The very first deploy makes the bucket before anything could be locked; every other one changes nothing here.
+artifact_bucket() {
+  if bucket_exists "$PREFIX-artifacts-$ACCOUNT"; then
+    log "  it is there"
+  else
+    release_stack artifacts
+  fi
 }
 
 # Globals: BACKUP_ID (set; empty where nothing is live yet)
@@ -129,9 +136,14 @@ backup() {
 
 end_canary() {
   if [[ -n "$LEFTOVER" ]]; then
+    renew_lock
     python -m ops.release.canary end --env "$ENVIRONMENT"
     log "  ended; all goes to $FROM"
   fi
+}
+
+artifacts_stack() {
+  release_stack artifacts
 }
 
 upload_release() {
@@ -151,8 +163,10 @@ monitoring_stack() {
   release_stack monitoring
 }
 
+# Functions that somebody has changed by hand are changed back first, or that would go live.
 publish() {
   local glue lambdas
+  python -m ops.drift.mend --env "$ENVIRONMENT" "$RELEASE_FOLDER"
   check_glue_job &
   glue=$!
   publish_functions &
@@ -167,6 +181,7 @@ prepare_warehouse() {
 
 # Globals: GREEN, TRIGGER (set)
 publish_state_machine() {
+  renew_lock
   python -m ops.release.definition --env "$ENVIRONMENT" --versions "$WORK/versions" "$RELEASE_FOLDER" \
     >"$WORK/definition.json"
   GREEN="$(publish_state_machine_version "$STATE_MACHINE" "$WORK/definition.json" "$VERSION")"
@@ -223,6 +238,14 @@ phases_of() {
       echo "$phase"
     fi
   done
+}
+
+# Arguments: bucket.
+bucket_exists() {
+  local output
+  output="$(aws s3api head-bucket --bucket "$1" 2>&1)" && return
+  [[ "$output" == *"(404)"* ]] || die "$1: $output"
+  return 1
 }
 
 # Arguments: stack.

@@ -121,6 +121,7 @@ restore_changed() {
 # Globals: GREEN, TRIGGER (set)
 restore_state_machine() {
   local versions
+  renew_lock
   versions="$(restore machine)"
   { read -r GREEN && read -r TRIGGER; } <<<"$versions"
   log "  ${GREEN##*stateMachine:}, behind ${TRIGGER##*function:}"

@@ -16,12 +16,19 @@ take_environment_lock() {
     --command "$(basename "$0" .sh) $VERSION" --pid "$$" "${break_lock[@]}"
 }
 
-# Fails once somebody else has the lock. Does nothing where none was taken, or it was renewed a moment ago.
+# Fails once somebody else has the lock, and names them. What changes live, or what is published as the next to be live,
+# asks whatever the time: a lock may have been broken a moment ago.
 # Globals: ENVIRONMENT, LOCK_TOKEN, LOCK_RENEWED (set)
 renew_lock() {
-  [[ -n "$LOCK_TOKEN" ]] && ((EPOCHSECONDS - LOCK_RENEWED >= RENEW_SECONDS)) || return 0
   python -m ops.release.lock renew --env "$ENVIRONMENT" --token "$LOCK_TOKEN"
   LOCK_RENEWED="$EPOCHSECONDS"
+}
+
+# Does nothing where no lock was taken, or it was renewed a moment ago.
+# Globals: LOCK_TOKEN, LOCK_RENEWED
+renew_lock_when_due() {
+  [[ -n "$LOCK_TOKEN" ]] && ((EPOCHSECONDS - LOCK_RENEWED >= RENEW_SECONDS)) || return 0
+  renew_lock
 }
 
 # Somebody else's lock is left alone.

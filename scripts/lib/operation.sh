@@ -65,11 +65,11 @@ take_lock() {
   write_record running
 }
 
-# The only phase that changes what is live.
-# Globals: LIVE, GREEN, TRIGGER; TOUCHED, LIVE_STATE_MACHINE, LIVE_TRIGGER (set)
+# The only phase that changes what is live; refused whoever has lost the lock.
+# Globals: LIVE, GREEN, TRIGGER, LOCK_TOKEN; TOUCHED, LIVE_STATE_MACHINE, LIVE_TRIGGER (set)
 switch_live() {
   TOUCHED=yes
-  python -m ops.release.switch --env "$ENVIRONMENT" --expected "$LIVE" \
+  python -m ops.release.switch --env "$ENVIRONMENT" --token "$LOCK_TOKEN" --expected "$LIVE" \
     --state-machine-version-arn "$GREEN" --trigger-version-arn "$TRIGGER"
   LIVE_STATE_MACHINE="$GREEN" LIVE_TRIGGER="$TRIGGER"
   log "  live: $VERSION, ${GREEN##*stateMachine:}"

@@ -20,7 +20,7 @@ run_phases() {
   local started seconds
   for CURRENT_PHASE in "$@"; do
     log "==> $CURRENT_PHASE"
-    renew_lock
+    renew_lock_when_due
     started="$(now_ms)"
     "$CURRENT_PHASE"
     seconds="$(as_seconds $(($(now_ms) - started)))"

@@ -120,10 +120,11 @@ BREAKS: dict[str, Break | None] = {
     "check_tables": denied("redshift-data:ExecuteStatement"),
     # It asks AWS nothing about a release that is not live: there it can only be killed.
     "compare_with_live": None,
-    "artifacts_stack": denied("cloudformation:CreateChangeSet"),
+    "artifact_bucket": denied("s3:ListBucket"),
     "take_lock": denied("s3:PutObject"),
     "backup": denied("lambda:GetFunction", "lambda:GetFunctionConfiguration"),
     "end_canary": denied("states:UpdateStateMachineAlias"),
+    "artifacts_stack": denied("cloudformation:CreateChangeSet"),
     "upload_release": denied("s3:PutObject"),
     "data_stack": denied("cloudformation:CreateChangeSet"),
     "application_stack": denied("cloudformation:ExecuteChangeSet"),

@@ -18,7 +18,7 @@ class LogGroups:
 
     def names(self) -> list[str]:
         """Return the names of those that the application stack has."""
-        return sorted(stack_resources(self._environment, "application", LOG_GROUP))
+        return sorted(stack_resources(self._environment, "application", LOG_GROUP).values())
 
     def read(self, name: str) -> LogGroup | None:
         """Return a log group's settings and tags; None where it is gone."""

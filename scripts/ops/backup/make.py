@@ -106,7 +106,7 @@ class Gathering:
             self.trigger = f"{alias['AliasArn'].rpartition(':')[0]}:{alias['FunctionVersion']}"
         else:
             self.lacks.append(f"alias {LIVE} of {trigger}")
-        names = sorted(stack_resources(self._environment, "application", FUNCTION))
+        names = sorted(stack_resources(self._environment, "application", FUNCTION).values())
         with ThreadPoolExecutor(CALLS_AT_ONCE) as pool:
             found = list(
                 pool.map(lambda one: self._functions.read(one, versions.get(one, "")), names)

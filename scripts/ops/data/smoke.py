@@ -22,6 +22,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
+from ops.aws import or_none
 from ops.datasets import RUN_TABLES
 from ops.environment import INBOX, LIVE, Environment, OperationError, command
 from ops.data.runs import SUCCEEDED, Account, describe, follow, read_account
@@ -182,9 +183,29 @@ class SmokeTest:
         execution = describe(self._environment, self.run_id)
         if execution["status"] != SUCCEEDED:
             raise OperationError(
-                f"the run {execution['status'].lower()}: "
+                f"the run {execution['status'].lower()}{self._place(execution)}: "
                 f"{execution.get('error')}: {execution.get('cause')}"
             )
+
+    def _place(self, execution: dict[str, Any]) -> str:
+        """Return in words the state that the run failed in, with the function that it calls.
+
+        The reason that the run leaves beside its file has it; nothing where it left none.
+        """
+        reason = or_none(
+            self._s3.get_object,
+            Bucket=self._environment.data_bucket,
+            Key=f"{self.prefix}failed/{self.run_id}/{self.file.name}.reason.json",
+        )
+        if reason is None:
+            return ""
+        state = json.load(reason["Body"])["state"]
+        version = self._environment.client("stepfunctions").describe_state_machine(
+            stateMachineArn=execution["stateMachineVersionArn"]
+        )
+        called = json.loads(version["definition"])["States"][state].get("Arguments", {})
+        function = called.get("FunctionName", "").partition(":function:")[2]
+        return f" in {state} ({function})" if function else f" in {state}"
 
     def prove(self) -> None:
         """Compare rows, account and history with the file; raise OperationError that shows both."""

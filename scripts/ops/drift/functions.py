@@ -31,14 +31,14 @@ SETTINGS = ("Architectures", "Handler", "MemorySize", "Role", "Runtime", "Timeou
 
 
 @dataclass(frozen=True)
-class _Codes:
+class Codes:
     """The SHA-256 that a release's archives have in Lambda, by the function's or layer's name."""
 
     functions: dict[str, str]
     layers: dict[str, str]
 
     @classmethod
-    def of(cls, environment: Environment, root: Path | None) -> "_Codes":
+    def of(cls, environment: Environment, root: Path | None) -> "Codes":
         """Read a release's manifest; without a release nothing is known."""
         functions, layers = {}, {}
         for artifact in read(root)["artifacts"] if root else []:
@@ -58,8 +58,8 @@ def findings(
 
     `expected` has the properties that the stack gives each function, by the function's name.
     """
-    current = _Codes.of(environment, baseline.stack_root)
-    live = _Codes.of(environment, baseline.live_root)
+    current = Codes.of(environment, baseline.stack_root)
+    live = Codes.of(environment, baseline.live_root)
     with ThreadPoolExecutor(CALLS_AT_ONCE) as pool:
         checks = [
             pool.submit(_latest, environment, name, current, expected.get(name, {}))
@@ -95,11 +95,11 @@ def versions(environment: Environment, baseline: Baseline) -> list[str]:
 
 
 def _latest(
-    environment: Environment, name: str, codes: _Codes, expected: dict[str, Any]
+    environment: Environment, name: str, codes: Codes, expected: dict[str, Any]
 ) -> list[Finding]:
     """Return what is wrong with $LATEST and CloudFormation does not see."""
     where = f"function {name}"
-    settings = _settings(environment, name)
+    settings = settings_of(environment, name)
     if settings is None:
         return []  # CloudFormation says that it is gone
     found = list(compare(f"{where} code sha256", codes.functions[name], settings["CodeSha256"]))
@@ -110,12 +110,12 @@ def _latest(
 
 
 def _version(
-    environment: Environment, arn: str, codes: _Codes, expected: dict[str, dict[str, Any]]
+    environment: Environment, arn: str, codes: Codes, expected: dict[str, dict[str, Any]]
 ) -> list[Finding]:
     """Return what is wrong with a version that is live."""
     name, number = arn.split(":")[6:]
     where = f"function {name} version {number}, which is live"
-    settings = _settings(environment, arn)
+    settings = settings_of(environment, arn)
     if settings is None:
         return [missing(where)]
     found = []
@@ -131,7 +131,7 @@ def _version(
     return found
 
 
-def _layer(environment: Environment, where: str, arn: str, codes: _Codes) -> Iterator[Finding]:
+def _layer(environment: Environment, where: str, arn: str, codes: Codes) -> Iterator[Finding]:
     name, number = arn.split(":")[6:]
     where = f"{where}: layer {name} version {number}"
     try:
@@ -144,7 +144,7 @@ def _layer(environment: Environment, where: str, arn: str, codes: _Codes) -> Ite
     yield from compare(f"{where} code sha256", codes.layers.get(name, ""), content["CodeSha256"])
 
 
-def _settings(environment: Environment, function: str) -> dict[str, Any] | None:
+def settings_of(environment: Environment, function: str) -> dict[str, Any] | None:
     """Return a function's or a version's settings as a template spells them."""
     client = environment.client("lambda")
     try:

@@ -29,6 +29,7 @@ def needs(environment: Environment) -> Iterator[Need]:
                 "cloudformation:DescribeChangeSet",
                 "cloudformation:DescribeStackEvents",
                 "cloudformation:DescribeStacks",
+                "cloudformation:DetectStackResourceDrift",
                 "cloudformation:ExecuteChangeSet",
                 "cloudformation:GetTemplate",
                 "cloudformation:ListStackResources",
@@ -44,6 +45,10 @@ def needs(environment: Environment) -> Iterator[Need]:
                 "lambda:DeleteFunction",
                 "lambda:GetAlias",
                 "lambda:GetFunction",
+                "lambda:GetFunctionCodeSigningConfig",
+                "lambda:GetFunctionConcurrency",
+                "lambda:GetFunctionConfiguration",
+                "lambda:GetFunctionRecursionConfig",
                 "lambda:InvokeFunction",
                 "lambda:ListVersionsByFunction",
                 "lambda:PublishVersion",
@@ -171,7 +176,7 @@ def _storage(environment: Environment) -> Iterator[Need]:
         yield Need(("s3:GetObject", "s3:PutObject"), f"{releases}/{folder}/x")
     for folder in ("releases", "locks", "backups"):
         yield Need(("s3:DeleteObject",), f"{releases}/{folder}/x")
-    yield Need(("s3:PutObject", "s3:DeleteObjectVersion"), f"{data}/data/smoke/x")
+    yield Need(("s3:GetObject", "s3:PutObject", "s3:DeleteObjectVersion"), f"{data}/data/smoke/x")
     yield Need(("s3:GetObject", "s3:DeleteObjectVersion"), f"{data}/data/runs/x")
 
 

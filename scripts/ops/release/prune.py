@@ -166,7 +166,7 @@ class Pruning:
             if releases.stays(record["to"]) and record.get("live")
         }
         layers: set[str] = set()
-        for name in stack_resources(self._environment, "application", FUNCTION):
+        for name in stack_resources(self._environment, "application", FUNCTION).values():
             layers |= self._remove_versions_of(name, used, releases)
         self._remove_layer_versions(layers)
 

@@ -21,15 +21,16 @@ class _TemplateLoader(yaml.CSafeLoader):  # pylint: disable=too-many-ancestors
 _TemplateLoader.add_multi_constructor("!", lambda loader, tag, node: None)
 
 
-def stack_resources(environment: Environment, stack: str, kind: str) -> list[str]:
-    """Return the names of a stack's resources of one type, also of those deleted by hand."""
+def stack_resources(environment: Environment, stack: str, kind: str) -> dict[str, str]:
+    """Return the names of a stack's resources of one type by their logical ids, also of those
+    deleted by hand."""
     pages = environment.client("cloudformation").get_paginator("list_stack_resources")
-    return [
-        resource["PhysicalResourceId"]
+    return {
+        resource["LogicalResourceId"]: resource["PhysicalResourceId"]
         for page in pages.paginate(StackName=environment.stack(stack))
         for resource in page["StackResourceSummaries"]
         if resource["ResourceType"] == kind
-    ]
+    }
 
 
 def declared_parameters(template: Path) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from datetime import datetime
 
 from ops.aws import or_none
 from ops.environment import LIVE, Environment, OperationError, command
+from ops.release import lock
 from ops.release.live import routes
 
 TRIGGER = "trigger-etl"
@@ -25,11 +26,13 @@ class Versions:
     trigger: str  # the version's number
 
 
-def switch(environment: Environment, expected: str, target: Versions) -> None:
+def switch(environment: Environment, token: str, expected: str, target: Versions) -> None:
     """Point both aliases at these versions; what is there already stays as it is.
 
-    Raises OperationError when what is live is no longer `expected` (a version's ARN; empty: none).
+    Raises OperationError when what is live is no longer `expected` (a version's ARN; empty: none),
+    and Locked when the lock of this token is somebody else's by now.
     """
+    lock.renew(environment, token)
     found = routes(environment)
     live = next(iter(found), "")
     if live != expected:
@@ -98,6 +101,7 @@ def main() -> int:
     """Point live at one release."""
     parser = argparse.ArgumentParser(prog="python -m ops.release.switch", description=__doc__)
     parser.add_argument("--env", required=True)
+    parser.add_argument("--token", required=True, help="of the lock that the caller holds")
     parser.add_argument("--expected", required=True, help="the version that is live; empty: none")
     parser.add_argument("--state-machine-version-arn", required=True)
     parser.add_argument("--trigger-version-arn", required=True)
@@ -106,7 +110,7 @@ def main() -> int:
     target = Versions(
         arguments.state_machine_version_arn, arguments.trigger_version_arn.rpartition(":")[2]
     )
-    switch(Environment.load(arguments.env), arguments.expected, target)
+    switch(Environment.load(arguments.env), arguments.token, arguments.expected, target)
     print(f"  switched in {time.monotonic() - started:.2f} s", file=sys.stderr)
     return 0
 

@@ -81,7 +81,7 @@ BREAKS = (
                 '    raise ValueError("the shelves are empty")\n',
             ),
         ),
-        ("ValueError", "the shelves are empty"),
+        ("the run failed in StartGlueJob: ", "ValueError", "the shelves are empty"),
     ),
     Break(
         "the Glue job loses rows",
@@ -107,7 +107,11 @@ BREAKS = (
                 '    sources, target = event["sources"], event["target"]\n',
             ),
         ),
-        ("Sandbox.Timedout", "timed out after 2"),
+        (
+            "the run failed in ValidateInput (retail-pipeline-dev-validate-input:",
+            "Sandbox.Timedout",
+            "timed out after 2",
+        ),
     ),
     Break(
         "the MERGE mixes up two columns",

@@ -1,6 +1,9 @@
 """Going back: live is the earlier release again, it loads what arrives, and the record says who."""
 
+import re
+
 from tests.e2e.one_row import a_file
+from tests.e2e.project import ARTIFACT_BUCKET, PREFIX
 
 
 def newest_run(project):
@@ -9,20 +12,47 @@ def newest_run(project):
     return project.client("stepfunctions").describe_execution(executionArn=newest)
 
 
+def artifacts_template(project):
+    """Return the template of the bucket's stack, as CloudFormation has it."""
+    found = project.client("cloudformation").get_template(StackName=f"{PREFIX}-artifacts")
+    return str(found["TemplateBody"])
+
+
+def backed_up_template(project):
+    """Return the same template as the last deploy has found it and backed it up."""
+    key = f"backups/{project.last_record()['backup']}/stacks/artifacts.yaml"
+    found = project.client("s3").get_object(Bucket=ARTIFACT_BUCKET, Key=key)
+    return found["Body"].read().decode()
+
+
+def change(file, old, new):
+    """Change a file's text; what is to be changed must be there."""
+    text = file.read_text(encoding="utf-8")
+    assert old in text
+    file.write_text(text.replace(old, new), encoding="utf-8")
+
+
 def test_back_by_alias_and_forward_again(project, broken_copy, tmp_path):
     # GIVEN a release that was live, and another one, with another configuration, that is
-    before = project.live_version()
-    settings = broken_copy.folder / "config/common/settings.yaml"
-    settings.write_text(
-        settings.read_text(encoding="utf-8").replace(
-            "smoke_timeout_seconds: 300", "smoke_timeout_seconds: 301"
-        ),
-        encoding="utf-8",
+    before, template = project.live_version(), artifacts_template(project)
+    change(
+        broken_copy.folder / "config/common/settings.yaml",
+        "smoke_timeout_seconds: 300",
+        "smoke_timeout_seconds: 301",
+    )
+    change(
+        broken_copy.folder / "cloudformation/artifacts.yaml",
+        "DaysAfterInitiation: 7",
+        "DaysAfterInitiation: 8",
     )
     deployed = broken_copy.make("deploy", "ENV=dev")
     assert deployed.returncode == 0, deployed.stderr
     after = project.live_version()
     assert after == deployed.stdout.strip() != before
+
+    # AND a backup of what the deploy has changed, as it was before
+    assert artifacts_template(project) != template
+    assert backed_up_template(project) == template
 
     # WHEN it is rolled back
     done = project.make("rollback", "ENV=dev")
@@ -41,8 +71,14 @@ def test_back_by_alias_and_forward_again(project, broken_copy, tmp_path):
     assert record["who"] == "arn:aws:iam::111111111111:user/admin"
     assert record["live"]["state_machine_version_arn"] == before
 
+    # AND it has said what it will do before it did it, and how long it took
+    left, (said, switched) = record["from"], done.stderr.split("==> switch_live\n")
+    assert f"  release        {left}  ->  {record['to']}\n" in said
+    state_machines = [arn.rpartition("stateMachine:")[2] for arn in (after, before)]
+    assert f"  state machine  {'  ->  '.join(state_machines)}\n" in said
+    assert re.search(rf"^rollback: {record['to']} is live in dev \([\d.]+ s\)$", switched, re.M)
+
     # AND the release that was left can be gone to by its name
-    left = record["from"]
     assert left in project.make("releases", "ENV=dev").stdout
     forward = project.make("rollback", "ENV=dev", f"TO={left}")
     assert forward.returncode == 0, forward.stderr
