@@ -301,6 +301,42 @@ def test_whoever_breaks_the_lock_is_left_alone_with_the_aliases(releases, canary
     run(tool("ops.release.lock", "release", "--token", "other"))
 
 
+# ---- the switch after it ------------------------------------------------------------------------
+
+
+def test_a_switch_that_fails_halfway_gives_everything_back(releases, canary, tool):
+    # GIVEN a good canary, and a trigger that somebody deletes before the switch
+    code, said = run(canary(releases, releases.good, seconds=1))
+    assert code == 0 and routed(releases) == shared(releases, releases.good, 50), said
+
+    # WHEN executions are switched, and events cannot be
+    gone = f"{releases.good.functions['trigger-etl'].rpartition(':')[0]}:999"
+    switch = tool(
+        *("ops.release.switch", "--expected", releases.live.version_arn, "--or-give-back"),
+        *("--state-machine-version-arn", releases.good.version_arn),
+        *("--trigger-version-arn", gone),
+    )
+    code, said = run(switch)
+
+    # THEN what was live before has everything, and it says why
+    assert code == 3, said
+    assert "the switch was not made: ResourceNotFoundException" in said
+    assert "returned: everything goes to what was live before" in said
+    assert routed(releases) == blue_alone(releases)
+
+
+def test_a_switch_that_was_overtaken_touches_nothing(releases, tool):
+    point(releases, releases.good)
+    switch = tool(
+        *("ops.release.switch", "--expected", releases.live.version_arn, "--or-give-back"),
+        *("--state-machine-version-arn", releases.bad.version_arn),
+        *("--trigger-version-arn", releases.bad.functions["trigger-etl"]),
+    )
+    code, said = run(switch)
+    assert code == 1 and "start again" in said
+    assert routed(releases) == ({releases.good.version_arn: 100}, {number(releases.good): 1})
+
+
 # ---- killed --------------------------------------------------------------------------------------
 
 

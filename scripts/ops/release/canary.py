@@ -16,21 +16,22 @@ import time
 
 
 from ops.data.runs import SUCCEEDED
-from ops.environment import Environment, OperationError, command
+from ops.environment import Environment, command
 from ops.release import lock
 from ops.release.deploys import SUCCEEDED as DEPLOYED
 from ops.release.deploys import history
 from ops.release.live import describe, routes
-from ops.release.switch import Versions, event_routes, route_events, route_executions
+from ops.release.switch import (
+    Versions,
+    event_routes,
+    give_back,
+    return_to,
+    route_events,
+    route_executions,
+)
 from ops.release.watch import Watch
 
 POLL_SECONDS = 2.0
-
-
-class Returned(OperationError):
-    """The canary was ended, and everything goes to what was live before."""
-
-    exit_code = 3  # scripts/lib/operation.sh knows it
 
 
 class Breach(Exception):
@@ -132,17 +133,7 @@ class Canary:
 
     def _give_back(self, reason: str) -> None:
         """Give blue everything; raise Returned, or OperationError where that fails."""
-        try:
-            self._lease.hold()
-            _return_to(self._environment, self._blue)
-        except lock.Locked:
-            raise
-        except Exception as error:
-            raise OperationError(
-                f"{reason}\nlive could NOT be returned ({type(error).__name__}: {error}): end the "
-                f"canary by: make rollback ENV={self._environment.name}"
-            ) from error
-        raise Returned(f"{reason}\nreturned: everything goes to what was live before")
+        give_back(self._environment, self._blue, reason, self._lease.hold)
 
 
 def _say(line: str) -> None:
@@ -165,11 +156,6 @@ def _share(environment: Environment, blue: Versions, green: Versions, weight: in
     return since
 
 
-def _return_to(environment: Environment, blue: Versions) -> None:
-    route_events(environment, blue.trigger)
-    route_executions(environment, {blue.state_machine: 100})
-
-
 def leftover(environment: Environment) -> str:
     """Return in words what a killed canary has left; nothing where nothing is left."""
     weights = routes(environment)
@@ -187,7 +173,7 @@ def end(environment: Environment) -> None:
     weights = routes(environment)
     trigger, other = event_routes(environment)
     if len(weights) > 1:
-        _return_to(environment, Versions(next(iter(weights)), trigger))
+        return_to(environment, Versions(next(iter(weights)), trigger))
     elif other:
         live = describe(environment, next(iter(weights))).release
         known = (
