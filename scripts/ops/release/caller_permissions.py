@@ -97,7 +97,7 @@ def needs(environment: Environment) -> Iterator[Need]:
         ("glue:CreateTable", "glue:GetTable", "glue:UpdateTable"),
         f"arn:aws:glue:{place}:table/{database}/x",
     )
-    yield Need(("cloudwatch:DescribeAlarms",), "*")
+    yield Need(("cloudwatch:DescribeAlarms", "cloudwatch:GetMetricData"), "*")
     for name, service in PASSED.items():
         role = f"arn:aws:iam::{account}:role/{prefix}-{name}"
         yield Need(("iam:CreateRole", "iam:GetRole", "iam:PutRolePolicy"), role)
