@@ -448,11 +448,13 @@ def test_what_a_killed_canary_leaves_is_seen_and_ended(releases, canary, tool):
     code, said = run(tool("ops.release.target"))
     assert code == 0 and "10 % of executions go to good, which nobody watches" in said
     assert releases.live.version_arn in said
+    assert run(tool("ops.release.live")) == (0, "live\ngood\n")
 
     assert run(tool("ops.release.canary", "end"))[0] == 0
 
     assert routed(releases) == blue_alone(releases)
     assert "nobody watches" not in run(tool("ops.release.target"))[1]
+    assert run(tool("ops.release.live")) == (0, "live\n")
 
 
 def test_a_rollback_of_a_killed_canary_goes_back_to_what_is_live(releases, canary, tool):
