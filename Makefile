@@ -120,7 +120,7 @@ preflight: setup $(UP) ## The checks before a deploy: ENV= [VERSION=]
 postcheck: setup $(UP) ## The checks after a deploy, which a promotion asks for: ENV=
 	@python -m ops.release.postcheck --env $(ENV)
 
-live: setup $(UP) ## The name of the release that is live in ENV, nothing where none is
+live: setup $(UP) ## The name of the release that is live in ENV, and below it of its canary; nothing where none is
 	@python -m ops.release.live --env $(ENV)
 
 notify: setup $(UP) ## Tell those who get the alarms of ENV: ENV= MESSAGE=

@@ -69,7 +69,7 @@ declare -rA REMEDIES=(
   [publish_state_machine]="correct step-functions/ (make lint shows what is wrong) and deploy again"
   [smoke_test]="look into the run named above; the release is published, but not live"
   [shift_traffic]="correct what is said above and deploy again; docs/runbooks/canary.md"
-  [switch_live]="deploy again: the switch is the only thing left"
+  [switch_live]="correct what is said above and deploy again: the switch is the only thing left"
   [record_deploy]="the release is live; only its record could not be written: deploy again"
   [prune]="the release is live and on record; the next deploy removes what is left over"
 )

@@ -15,12 +15,13 @@ source "$REPOSITORY/scripts/lib/stacks.sh"
 
 # Back by alias: what was live before is still there.
 readonly PHASES=(
-  check_target    # is this the account and region that the environment is configured for?
-  choose_release  # the previous one or --to; refused unless all that it calls is there
-  take_lock       # one deploy or rollback at a time; from here on there is a record
-  switch_live     # both aliases; files that arrive from here on are that release's
-  smoke_test      # what is live now, with data of its own
-  record_rollback # who, what, when, how long
+  check_target       # is this the account and region that the environment is configured for?
+  choose_release     # the previous one or --to; refused unless all that it calls is there
+  take_lock          # one deploy or rollback at a time; from here on there is a record
+  switch_live        # both aliases; files that arrive from here on are that release's
+  smoke_test         # what is live now, with data of its own
+  record_rollback    # who, what, when, how long
+  send_waiting_files # those that the trigger before has failed on
 )
 
 # Back to a backup: whatever of it was deleted or changed is made again, and tested before it is live.
@@ -57,7 +58,7 @@ declare -rA REMEDIES=(
   [verify_restored]="somebody else changes the environment: end that, then run the same command again"
   [smoke_test]="the switch was made and stays: see the run named above; go further back (TO=)"
   [record_rollback]="the switch was made and holds; only its record could not be written"
-  [send_waiting_files]="all is restored and live; run the same command again to send the files again"
+  [send_waiting_files]="it is live and on record; send the files again: the same command, with TO=<that release> or BACKUP=<id>"
 )
 
 usage() {
@@ -67,7 +68,7 @@ Usage: scripts/rollback.sh --env ENV [--to VERSION | --backup ID] [--break-lock]
 Points live in ENV at the previous release, or at any kept one (--to, or the variable TO): seconds, since only two
 aliases move; `make releases` lists them. A release is refused unless all that it calls is there.
 It says what it will do, does it, and runs the smoke test against what is live then. Where that fails, live stays at
-the target: what was left had a reason to be left.
+the target: what was left had a reason to be left. Files that lie in the inbox are processed by it then.
 
 With --backup (or the variable BACKUP) it restores that backup whole, also after functions, their versions, the job or
 the state machine were deleted or changed by hand; `make backups` lists them. It says of each thing whether it is as it

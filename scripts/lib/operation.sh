@@ -65,12 +65,20 @@ take_lock() {
   write_record running
 }
 
-# The only phase that changes what is live; refused whoever has lost the lock.
+# The only phase that changes what is live; refused whoever has lost the lock. A deploy that fails here leaves what was live
+# before, also after a canary has shared it; a rollback leaves what it has switched already, since what it left had a reason
+# to be left.
 # Globals: LIVE, GREEN, TRIGGER, LOCK_TOKEN; TOUCHED, LIVE_STATE_MACHINE, LIVE_TRIGGER (set)
 switch_live() {
+  local code=0 or_give_back=()
+  [[ "$ACTION" != deploy ]] || or_give_back=(--or-give-back)
   TOUCHED=yes
-  python -m ops.release.switch --env "$ENVIRONMENT" --token "$LOCK_TOKEN" --expected "$LIVE" \
-    --state-machine-version-arn "$GREEN" --trigger-version-arn "$TRIGGER"
+  python -m ops.release.switch --env "$ENVIRONMENT" --token "$LOCK_TOKEN" --expected "$LIVE" "${or_give_back[@]}" \
+    --state-machine-version-arn "$GREEN" --trigger-version-arn "$TRIGGER" || code=$?
+  if ((code != 0)); then
+    note_return "$code"
+    return "$code"
+  fi
   LIVE_STATE_MACHINE="$GREEN" LIVE_TRIGGER="$TRIGGER"
   log "  live: $VERSION, ${GREEN##*stateMachine:}"
 }
@@ -86,15 +94,20 @@ interruptible() {
   return "$code"
 }
 
-# Returns the exit code of CHILD; 3 says that it has changed what is live, and changed it back.
-# Globals: TOUCHED, RETURNED (set)
+# Returns the exit code of CHILD.
 await_child() {
   local code=0
   wait "$CHILD" || code=$?
-  if ((code == 3)); then
+  note_return "$code"
+  return "$code"
+}
+
+# Arguments: exit code of a command; 3 says that it has changed what is live, and changed it back.
+# Globals: TOUCHED, RETURNED (set)
+note_return() {
+  if (($1 == 3)); then
     TOUCHED=no RETURNED=yes
   fi
-  return "$code"
 }
 
 # Arguments: signal, exit code.

@@ -12,7 +12,11 @@ from dataclasses import dataclass
 from tests.e2e.project import PREFIX, Project
 from tests.localaws.workshop import wait_until
 
-CANARY = ("STRATEGY=canary", "SET=release.canary.weights=[50] release.canary.interval_seconds=60")
+CANARY = (
+    "STRATEGY=canary",
+    "SET=release.canary.weights=[50] release.canary.interval_seconds=60 "
+    "release.canary.metrics_seconds=0",
+)
 SHARED_SECONDS = 120
 _USER, _POLICY = "admin", "drill"
 

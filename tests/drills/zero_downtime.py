@@ -14,7 +14,10 @@ from tests.e2e.project import DATA_BUCKET, STATE_MACHINE, Project
 from tests.e2e.reference import Expected, expect
 from tests.e2e.warehouse import read_rows
 
-CANARY = "SET=release.canary.weights=[50] release.canary.interval_seconds=10"
+CANARY = (
+    "SET=release.canary.weights=[50] release.canary.interval_seconds=10 "
+    "release.canary.metrics_seconds=0"
+)
 
 
 @dataclass(frozen=True)

@@ -51,9 +51,10 @@ class Releases:  # pylint: disable=too-many-instance-attributes  # a client a se
         self.record(name, release.version_arn, release.functions["trigger-etl"])
         return release
 
-    def publish(self, name: str, step: dict[str, Any]) -> Release:
-        """Upload and publish a release whose executions are this one state; it is not live."""
-        self._stack(name)
+    def publish(self, name: str, step: dict[str, Any], code: str = "") -> Release:
+        """Upload and publish a release whose executions are this one state, and whose functions
+        have this code; it is not live."""
+        self._stack(name, code or f"def handler(event, context): return '{name}'")
         functions = {}
         for function in FUNCTIONS:
             full = f"{PREFIX}-{function}"
@@ -116,9 +117,9 @@ class Releases:  # pylint: disable=too-many-instance-attributes  # a client a se
         for bucket in (BUCKET, CODE_BUCKET):
             remove_bucket(self.s3, bucket)
 
-    def _stack(self, release: str) -> None:
-        code = archive({"app.py": f"def handler(event, context): return '{release}'"})
-        self.s3.put_object(Bucket=CODE_BUCKET, Key=f"{release}.zip", Body=code)
+    def _stack(self, release: str, code: str) -> None:
+        body = archive({"app.py": code})
+        self.s3.put_object(Bucket=CODE_BUCKET, Key=f"{release}.zip", Body=body)
         resources = {
             function.title().replace("-", ""): {
                 "Type": "AWS::Lambda::Function",

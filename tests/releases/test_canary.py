@@ -11,6 +11,7 @@ import threading
 
 import pytest
 from ops.environment import Environment
+from ops.release.switch import Versions
 from ops.release.watch import Watch
 
 from tests.conftest import REPOSITORY
@@ -19,13 +20,23 @@ from tests.releases.release_history import MACHINE, PREFIX, Releases
 
 FAIL = {"Type": "Fail", "Error": "SourceFormatError", "Cause": "column price is missing"}
 SUCCEED = {"Type": "Succeed"}
+# What local AWS says of a function is there at once.
 SETTINGS = (
     "release.canary.weights=[10,50] release.canary.interval_seconds={seconds} "
-    "release.canary.min_executions={minimum}"
+    "release.canary.min_executions={minimum} release.canary.finish_seconds={finish} "
+    "release.canary.metrics_seconds=0"
 )
+SLOW_SECONDS = 10
 ALARM = f"{PREFIX}-test"
 PYTHON = str(REPOSITORY / ".venv/dev/bin/python")
 SHELL = ("bash", "-c", '"$@" & wait', "bash")
+
+
+def slowly(end):
+    """Return a state that comes to an end after a while."""
+    wait = {"Type": "Wait", "Seconds": SLOW_SECONDS, "Next": "End"}
+    branch = {"StartAt": "Wait", "States": {"Wait": wait, "End": end}}
+    return {"Type": "Parallel", "Branches": [branch], "End": True}
 
 
 @pytest.fixture(name="releases", scope="module")
@@ -34,6 +45,11 @@ def fixture_releases(local_aws):
     releases.live = releases.deploy("live")
     releases.good = releases.publish("good", SUCCEED)
     releases.bad = releases.publish("bad", FAIL)
+    releases.slow = releases.publish("slow", slowly(SUCCEED))
+    releases.slow_and_bad = releases.publish("slow-and-bad", slowly(FAIL))
+    releases.deaf = releases.publish(
+        "deaf", SUCCEED, "def handler(event, context): raise ValueError('no such field')"
+    )
     yield releases
     releases.remove()
 
@@ -44,8 +60,8 @@ def fixture_tool(local_aws, releases):
     end with the test, and live is what it was before."""
     started = []
 
-    def tool(*command, seconds=30, minimum=0, shell=False):
-        settings = SETTINGS.format(seconds=seconds, minimum=minimum)
+    def tool(*command, seconds=30, minimum=0, finish=60, shell=False):
+        settings = SETTINGS.format(seconds=seconds, minimum=minimum, finish=finish)
         started.append(
             subprocess.Popen(  # pylint: disable=consider-using-with  # ended below
                 [*(SHELL if shell else ()), PYTHON, "-m", *command, "--env", "qa"],
@@ -215,6 +231,84 @@ def test_only_executions_that_traffic_started_count(releases, canary):
     assert "it ran no execution" in said
 
 
+def give_event(releases, qualifier):
+    """Invoke the trigger by its alias or by a version; return whether it has failed."""
+    function = f"{PREFIX}-trigger-etl:{qualifier}"
+    return "FunctionError" in releases.functions.invoke(FunctionName=function, Payload=b"{}")
+
+
+def test_events_that_the_trigger_of_the_release_fails_on_return_it(releases, canary):
+    # GIVEN a release that runs well what it is given, and whose trigger gives it nothing
+    process = canary(releases, releases.deaf)
+    wait_until(lambda: routed(releases) == shared(releases, releases.deaf, 10))
+
+    # WHEN events come, and it gets one of them
+    wait_until(lambda: give_event(releases, "live"))
+
+    # THEN it is returned long before its steps are over, though no execution has failed
+    code, said = run(process)
+    assert code == 3, said
+    version = f"{PREFIX}-trigger-etl version {number(releases.deaf)}"
+    assert f"its trigger, {version}, has failed" in said
+    assert "it ran no execution" in said
+    assert routed(releases) == blue_alone(releases)
+
+
+def test_an_event_that_names_the_trigger_of_the_release_does_not_count(releases, canary):
+    # GIVEN another release of such code, whose trigger no event of the alias has met
+    deaf = releases.publish("deaf-too", SUCCEED, "def handler(event, context): raise KeyError()")
+    process = canary(releases, deaf, seconds=4)
+    wait_until(lambda: routed(releases) == shared(releases, deaf, 10))
+    # As a smoke test does: by the version, beside the alias.
+    assert give_event(releases, number(deaf))
+    code, said = run(process)
+    assert code == 0, said
+
+
+def run_one(releases, release):
+    """Start executions of what is live until the release runs one; return that one's ARN."""
+    started = []
+
+    def is_there():
+        started.append(releases.start())
+        found = releases.states.describe_execution(executionArn=started[-1])
+        return found["stateMachineVersionArn"] == release.version_arn
+
+    wait_until(is_there)
+    return started[-1]
+
+
+@pytest.mark.parametrize("name", ["slow", "slow_and_bad"])
+def test_an_execution_that_runs_at_the_end_is_waited_for(releases, canary, name):
+    # GIVEN a release whose executions take longer than all of its steps
+    release = getattr(releases, name)
+    process = canary(releases, release, seconds=2, minimum=1)
+    wait_until(lambda: len(routed(releases)[0]) == 2)
+    arn = run_one(releases, release)
+    code, said = run(process)
+    # THEN the canary has waited for its end, which decides
+    ended = releases.states.describe_execution(executionArn=arn)["status"]
+    assert "still running: up to 60 s" in said
+    if name == "slow":
+        assert (code, ended) == (0, "SUCCEEDED"), said
+        assert routed(releases) == shared(releases, release, 50)
+    else:
+        assert (code, ended) == (3, "FAILED"), said
+        assert "column price is missing" in said
+        assert routed(releases) == blue_alone(releases)
+
+
+def test_an_execution_that_does_not_end_in_time_returns_it(releases, canary):
+    process = canary(releases, releases.slow, seconds=1, finish=1)
+    wait_until(lambda: len(routed(releases)[0]) == 2)
+    arn = run_one(releases, releases.slow)
+    code, said = run(process)
+    assert code == 3, said
+    name = arn.rpartition(":")[2]
+    assert f"still run after 1 s more (release.canary.finish_seconds): {name}" in said
+    assert routed(releases) == blue_alone(releases)
+
+
 @pytest.fixture(name="alarm")
 def fixture_alarm(local_aws):
     """A function that sets the state of an alarm of the environment; it keeps it until then."""
@@ -264,7 +358,7 @@ def test_an_alarm_of_before_counts_once_it_has_been_quiet(releases, alarm, local
             return local_aws.session("qa").client(service)
 
     alarm("ALARM", "an old trouble")
-    watch = Watch(Qa.load("qa"), releases.good.version_arn)
+    watch = Watch(Qa.load("qa"), Versions(releases.good.version_arn, number(releases.good)))
     assert watch.breaches() == []
     alarm("OK", "quiet")
     assert watch.breaches() == []
@@ -301,6 +395,42 @@ def test_whoever_breaks_the_lock_is_left_alone_with_the_aliases(releases, canary
     run(tool("ops.release.lock", "release", "--token", "other"))
 
 
+# ---- the switch after it ------------------------------------------------------------------------
+
+
+def test_a_switch_that_fails_halfway_gives_everything_back(releases, canary, tool):
+    # GIVEN a good canary, and a trigger that somebody deletes before the switch
+    code, said = run(canary(releases, releases.good, seconds=1))
+    assert code == 0 and routed(releases) == shared(releases, releases.good, 50), said
+
+    # WHEN executions are switched, and events cannot be
+    gone = f"{releases.good.functions['trigger-etl'].rpartition(':')[0]}:999"
+    switch = tool(
+        *("ops.release.switch", "--expected", releases.live.version_arn, "--or-give-back"),
+        *("--state-machine-version-arn", releases.good.version_arn),
+        *("--trigger-version-arn", gone),
+    )
+    code, said = run(switch)
+
+    # THEN what was live before has everything, and it says why
+    assert code == 3, said
+    assert "the switch was not made: ResourceNotFoundException" in said
+    assert "returned: everything goes to what was live before" in said
+    assert routed(releases) == blue_alone(releases)
+
+
+def test_a_switch_that_was_overtaken_touches_nothing(releases, tool):
+    point(releases, releases.good)
+    switch = tool(
+        *("ops.release.switch", "--expected", releases.live.version_arn, "--or-give-back"),
+        *("--state-machine-version-arn", releases.bad.version_arn),
+        *("--trigger-version-arn", releases.bad.functions["trigger-etl"]),
+    )
+    code, said = run(switch)
+    assert code == 1 and "start again" in said
+    assert routed(releases) == ({releases.good.version_arn: 100}, {number(releases.good): 1})
+
+
 # ---- killed --------------------------------------------------------------------------------------
 
 
@@ -318,11 +448,13 @@ def test_what_a_killed_canary_leaves_is_seen_and_ended(releases, canary, tool):
     code, said = run(tool("ops.release.target"))
     assert code == 0 and "10 % of executions go to good, which nobody watches" in said
     assert releases.live.version_arn in said
+    assert run(tool("ops.release.live")) == (0, "live\ngood\n")
 
     assert run(tool("ops.release.canary", "end"))[0] == 0
 
     assert routed(releases) == blue_alone(releases)
     assert "nobody watches" not in run(tool("ops.release.target"))[1]
+    assert run(tool("ops.release.live")) == (0, "live\n")
 
 
 def test_a_rollback_of_a_killed_canary_goes_back_to_what_is_live(releases, canary, tool):

@@ -141,6 +141,7 @@ def _around(environment: Environment, place: str) -> Iterator[Need]:
     yield Need(
         (
             "cloudwatch:DescribeAlarms",
+            "cloudwatch:GetMetricData",
             "kms:CreateKey",
             "logs:DescribeLogGroups",
             "redshift-serverless:CreateNamespace",

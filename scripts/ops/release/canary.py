@@ -16,21 +16,22 @@ import time
 
 
 from ops.data.runs import SUCCEEDED
-from ops.environment import Environment, OperationError, command
+from ops.environment import Environment, command
 from ops.release import lock
 from ops.release.deploys import SUCCEEDED as DEPLOYED
 from ops.release.deploys import history
 from ops.release.live import describe, routes
-from ops.release.switch import Versions, event_routes, route_events, route_executions
+from ops.release.switch import (
+    Versions,
+    event_routes,
+    give_back,
+    return_to,
+    route_events,
+    route_executions,
+)
 from ops.release.watch import Watch
 
 POLL_SECONDS = 2.0
-
-
-class Returned(OperationError):
-    """The canary was ended, and everything goes to what was live before."""
-
-    exit_code = 3  # scripts/lib/operation.sh knows it
 
 
 class Breach(Exception):
@@ -74,8 +75,11 @@ class Canary:
         self._environment = environment
         self._blue, self._green = blue, green
         self._lease = lease
-        self._watch = Watch(environment, green.state_machine)
+        # Where both releases have one trigger, its errors tell nothing of the new one.
+        own_trigger = green.trigger if green.trigger != blue.trigger else ""
+        self._watch = Watch(environment, Versions(green.state_machine, own_trigger))
         self._interruption = Interruption()
+        self._shown = ""  # what was said last of its executions
 
     def run(self) -> None:
         """Go through the configured weights; raise Returned when blue got everything back.
@@ -90,6 +94,7 @@ class Canary:
         try:
             for weight in settings["weights"]:
                 self._step(weight, settings["interval_seconds"])
+            self._settle(settings["finish_seconds"], settings["metrics_seconds"])
             self._require_executions(settings["min_executions"])
         except lock.Locked:
             raise
@@ -103,21 +108,49 @@ class Canary:
         self._lease.hold()
         self._watch.begin(_share(self._environment, self._blue, self._green, weight))
         _say(f"{weight} % for {seconds} s")
-        deadline, shown = time.monotonic() + seconds, ""
+        deadline = time.monotonic() + seconds
         while True:
             self._look()
-            if shown != (shown := self._watch.summary()):
-                _say(f"  {shown}")
             if (remaining := deadline - time.monotonic()) <= 0:
                 return
             self._interruption.wait(min(POLL_SECONDS, remaining))
 
+    def _settle(self, finish_seconds: int, metrics_seconds: int) -> None:
+        """Watch on until what the last step has begun can be told: its executions have ended, and
+        CloudWatch has what its trigger failed on.
+
+        Raises Breach when executions take longer: nothing speaks for them.
+        """
+        begun, running = time.monotonic(), self._watch.running
+        if self._green.trigger == self._blue.trigger:
+            metrics_seconds = 0
+        if running:
+            _say(f"{len(running)} still running: up to {finish_seconds} s for them to end")
+        if metrics_seconds:
+            _say(f"{metrics_seconds} s for CloudWatch to have what its trigger failed on")
+        while True:
+            waited = time.monotonic() - begun
+            self._look()
+            running &= self._watch.running
+            if running and waited >= finish_seconds:
+                raise Breach(
+                    f"{len(running)} of its executions still run after {finish_seconds} s more "
+                    f"(release.canary.finish_seconds): {', '.join(sorted(running))}"
+                )
+            if not running and waited >= metrics_seconds:
+                return
+            self._interruption.wait(POLL_SECONDS)
+
     def _look(self) -> None:
-        """Raise Breach when the canary must end."""
+        """Say what is new; raise Breach when the canary must end."""
         if reason := self._interruption.reason():
             raise Breach(reason)
         self._lease.hold()
-        if breaches := self._watch.breaches():
+        breaches = self._watch.breaches()
+        if self._shown != (shown := self._watch.summary()):
+            self._shown = shown
+            _say(f"  {shown}")
+        if breaches:
             raise Breach("\n".join(breaches))
 
     def _require_executions(self, minimum: int) -> None:
@@ -132,17 +165,7 @@ class Canary:
 
     def _give_back(self, reason: str) -> None:
         """Give blue everything; raise Returned, or OperationError where that fails."""
-        try:
-            self._lease.hold()
-            _return_to(self._environment, self._blue)
-        except lock.Locked:
-            raise
-        except Exception as error:
-            raise OperationError(
-                f"{reason}\nlive could NOT be returned ({type(error).__name__}: {error}): end the "
-                f"canary by: make rollback ENV={self._environment.name}"
-            ) from error
-        raise Returned(f"{reason}\nreturned: everything goes to what was live before")
+        give_back(self._environment, self._blue, reason, self._lease.hold)
 
 
 def _say(line: str) -> None:
@@ -165,11 +188,6 @@ def _share(environment: Environment, blue: Versions, green: Versions, weight: in
     return since
 
 
-def _return_to(environment: Environment, blue: Versions) -> None:
-    route_events(environment, blue.trigger)
-    route_executions(environment, {blue.state_machine: 100})
-
-
 def leftover(environment: Environment) -> str:
     """Return in words what a killed canary has left; nothing where nothing is left."""
     weights = routes(environment)
@@ -187,7 +205,7 @@ def end(environment: Environment) -> None:
     weights = routes(environment)
     trigger, other = event_routes(environment)
     if len(weights) > 1:
-        _return_to(environment, Versions(next(iter(weights)), trigger))
+        return_to(environment, Versions(next(iter(weights)), trigger))
     elif other:
         live = describe(environment, next(iter(weights))).release
         known = (

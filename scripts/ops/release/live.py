@@ -69,12 +69,13 @@ def live_release(environment: Environment) -> LiveRelease | None:
 
 @command
 def main() -> int:
-    """Print the name of the release that is live; nothing where none is yet."""
+    """Print the names of the releases that have traffic, a line each: what is live, then its
+    canary; nothing where none is live yet."""
     parser = argparse.ArgumentParser(prog="python -m ops.release.live", description=__doc__)
     parser.add_argument("--env", required=True)
-    live = live_release(Environment.load(parser.parse_args().env))
-    if live:
-        print(live.release)
+    environment = Environment.load(parser.parse_args().env)
+    for version in routes(environment):
+        print(describe(environment, version).release)
     return 0
 
 

@@ -16,7 +16,10 @@ from tests.e2e.reference import Expected, expect
 from tests.e2e.warehouse import rows_where
 from tests.localaws.workshop import wait_until
 
-HALF = "SET=release.canary.weights=[50] release.canary.interval_seconds={}"
+HALF = (
+    "SET=release.canary.weights=[50] release.canary.interval_seconds={} "
+    "release.canary.metrics_seconds=0"
+)
 STEP_SECONDS = 40  # in which a few files must come on a busy machine, and the release get one
 DEPLOY_SECONDS = 300
 

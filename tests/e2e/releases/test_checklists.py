@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from ops.aws import own_tags
 from ops.environment import Environment
 from ops.release import preflight as preflight_module
 from ops.release.checklist import outcome
@@ -113,10 +114,12 @@ def secret_scheduled_for_deletion(project, _):
 def log_group_deleted(project, _):
     logs, name = project.client("logs"), f"/aws/lambda/{PREFIX}-check-quality"
     (group,) = logs.describe_log_groups(logGroupNamePrefix=name)["logGroups"]
+    arn = f"arn:aws:logs:us-east-1:111111111111:log-group:{name}"
+    tags = own_tags(logs.list_tags_for_resource(resourceArn=arn)["tags"])
     logs.delete_log_group(logGroupName=name)
 
     def mend():
-        logs.create_log_group(logGroupName=name, kmsKeyId=group["kmsKeyId"])
+        logs.create_log_group(logGroupName=name, kmsKeyId=group["kmsKeyId"], tags=tags)
         logs.put_retention_policy(logGroupName=name, retentionInDays=group["retentionInDays"])
 
     return mend

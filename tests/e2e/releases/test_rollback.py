@@ -1,9 +1,14 @@
-"""Going back: live is the earlier release again, it loads what arrives, and the record says who."""
+"""Going back: live is the earlier release again, it loads what arrives and what the other one left
+in the inbox, and the record says who.
+"""
 
 import re
 
 from tests.e2e.one_row import a_file
-from tests.e2e.project import ARTIFACT_BUCKET, PREFIX
+from tests.e2e.project import ARTIFACT_BUCKET, DATA_BUCKET, PREFIX
+from tests.e2e.reference import expect
+from tests.e2e.warehouse import rows_where
+from tests.localaws.workshop import wait_until
 
 
 def newest_run(project):
@@ -91,3 +96,47 @@ def test_back_by_alias_and_forward_again(project, broken_copy, tmp_path):
     assert refused.returncode == 2
     assert f"kept are: {left}, {record['to']}" in refused.stderr
     assert project.live_version() == after
+
+
+def dead_letters(project):
+    """Return the number of events that have started nothing."""
+    sqs = project.client("sqs")
+    queue = sqs.get_queue_url(QueueName=f"{PREFIX}-trigger-dead-letters")["QueueUrl"]
+    name = "ApproximateNumberOfMessages"
+    found = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=[name])["Attributes"]
+    return int(found[name])
+
+
+def test_what_a_failing_trigger_has_left_in_the_inbox_is_loaded(project, broken_copy, tmp_path):
+    # GIVEN a live release whose trigger passes the smoke test, of a file that is gone, and raises
+    # on a file that is there
+    before = project.live_version()
+    trigger = broken_copy.folder / "lambdas/trigger_etl/src/trigger_etl.py"
+    text, line = trigger.read_text(encoding="utf-8"), "    return _start(source)\n"
+    assert text.count(line) == 1, "the trigger has changed: break it in another way"
+    trigger.write_text(text.replace(line, '    raise ValueError("no more")\n'), encoding="utf-8")
+    deployed = broken_copy.make("deploy", "ENV=dev")
+    assert deployed.returncode == 0, deployed.stderr
+    # AND a file that it has failed on for good
+    assert dead_letters(project) == 0
+    file = a_file(tmp_path, 20190103, rows=30)
+    key = f"data/in/{file.name}"
+    project.client("s3").put_object(
+        Bucket=DATA_BUCKET, Key=key, Body=file.read_bytes(), ChecksumAlgorithm="SHA256"
+    )
+    wait_until(lambda: dead_letters(project) == 1, seconds=60)
+    assert rows_where(project, "product_id = 20190103").startswith("0 rows")
+
+    # WHEN it is rolled back
+    done = project.make("rollback", "ENV=dev")
+
+    # THEN the release before has taken the file, and no dead letter tells of it any more
+    assert done.returncode == 0, done.stderr
+    assert project.live_version() == before
+    assert "files in the inbox: 1 started" in done.stderr
+    assert "dead letters about them, removed: 1" in done.stderr
+    assert dead_letters(project) == 0
+    assert project.feed(file).returncode == 0  # returns once the run that has it has ended
+    (run,) = [run for run in project.executions() if run["name"].startswith(file.stem)]
+    assert (run["status"], run["stateMachineVersionArn"]) == ("SUCCEEDED", before)
+    assert rows_where(project, "product_id = 20190103") == expect(file).fingerprint()

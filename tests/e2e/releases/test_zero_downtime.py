@@ -20,7 +20,7 @@ def test_no_file_is_lost_doubled_or_failed_while_releases_are_switched(
     must(broken_copy.make("deploy", "ENV=dev", f"VERSION={names[0]}"))
 
     # WHEN there is a deploy, a canary and a rollback
-    drill = ZeroDowntime(broken_copy, tmp_path, date(2020, 1, 1))
+    drill = ZeroDowntime(broken_copy, tmp_path, date(2022, 1, 1))
     switches = [blue_green(names[1]), canary(names[2]), rollback(names[0])]
     result = drill.run(names[0], switches, FILES)
 
