@@ -3,9 +3,9 @@ those whose run was stopped or ran out of time.
 
 While the trigger's function or its alias is missing, EventBridge cannot deliver: it puts the event
 into the dead-letter queue and does not try again, and what Lambda had queued for the function is
-lost. Where the trigger that was live has failed on an event, Lambda leaves it there, too. A run that
-is stopped from outside moves no file. The files themselves stay in the inbox. A run is known by its
-file's content, so that a file whose run has begun meanwhile is not processed twice.
+lost. Where the trigger that was live has failed on an event, Lambda leaves it there, too. A run
+that is stopped from outside moves no file. The files themselves stay in the inbox. A run is known
+by its file's content, so that a file whose run has begun meanwhile is not processed twice.
 """
 
 import argparse

@@ -6,6 +6,7 @@ that fails gives everything back to what was live before, and so does a canary.
 """
 
 import argparse
+import functools
 import sys
 import time
 from collections.abc import Callable
@@ -63,8 +64,8 @@ def switch(
         if not or_give_back or not (live and trigger):
             raise
         reason = f"the switch was not made: {type(error).__name__}: {error}"
-        before, hold = Versions(live, trigger), lambda: lock.renew(environment, token)
-        give_back(environment, before, reason, permit=hold)
+        permit = functools.partial(lock.renew, environment, token)
+        give_back(environment, Versions(live, trigger), reason, permit)
 
 
 def give_back(
