@@ -102,7 +102,8 @@ def read_rule(session: boto3.Session, name: str, _wanted: Properties) -> Propert
 
 def read_database(session: boto3.Session, name: str, _wanted: Properties) -> Properties:
     found = session.client("glue").get_database(Name=name)["Database"]
-    return {"CatalogId": found["CatalogId"], "DatabaseInput": found}
+    taken = {key: value for key, value in found.items() if key not in ("CatalogId", "CreateTime")}
+    return {"CatalogId": found["CatalogId"], "DatabaseInput": taken}
 
 
 def read_job(session: boto3.Session, name: str, _wanted: Properties) -> Properties:
