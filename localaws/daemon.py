@@ -19,7 +19,6 @@ import psutil
 
 from localaws.settings import FAILURE_MARK, HOST, Settings
 
-START_SECONDS = 60
 STOP_SECONDS = 30
 _POLL_SECONDS = 0.05
 _LOG_LINES = 15
@@ -250,7 +249,7 @@ def _wait_until_ready(settings: Settings, server: subprocess.Popen | None) -> di
 
     ``server`` is the process that was just started, None for one that was running already.
     """
-    deadline = time.monotonic() + START_SECONDS
+    deadline = time.monotonic() + settings.start_seconds
     answer = None
     while time.monotonic() < deadline:
         answer = _ask(settings)
@@ -263,8 +262,9 @@ def _wait_until_ready(settings: Settings, server: subprocess.Popen | None) -> di
         part: fault for part, fault in (answer or {}).get("parts", {}).items() if fault != "ok"
     }
     raise DaemonError(
-        f"local AWS is not ready after {START_SECONDS} s ({faults or 'it does not answer'}): run "
-        f"'make down' and try again; its log says:\n{_log_end(settings)}"
+        f"local AWS is not ready after {settings.start_seconds} s "
+        f"({faults or 'it does not answer'}): run 'make down' and try again, with more "
+        f"LOCALAWS_START_SECONDS on a slow machine; its log says:\n{_log_end(settings)}"
     )
 
 

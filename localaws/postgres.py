@@ -38,6 +38,7 @@ _STOP_SECONDS = 10
 _POLL_SECONDS = 0.02
 _LONGEST_SOCKET_PATH = 107
 _MOST_CONNECTIONS = 60
+_DRAFT = "new-"  # begins the name of the folder that a data folder is made in
 _SEARCH_PATH = '"$user", public, redshift_catalog, pg_catalog'
 _CONFIGURATION = {
     "listen_addresses": "",
@@ -61,6 +62,12 @@ _CONFIGURATION = {
 
 class PostgresError(RuntimeError):
     """A warehouse's server cannot be made or started; the message says why and what to do."""
+
+
+def remove_drafts(folder: Path) -> None:
+    """Remove the data folders of a warehouse that were being made when local AWS was killed."""
+    for draft in folder.glob(f"{_DRAFT}*"):
+        shutil.rmtree(draft)
 
 
 class Server:
@@ -89,7 +96,7 @@ class Server:
         self.folder.mkdir(parents=True, exist_ok=True)
         if not self.data.exists():
             # Made beside and moved: a half-made data folder is never taken for a whole one.
-            with tempfile.TemporaryDirectory(prefix="new-", dir=self.folder) as draft:
+            with tempfile.TemporaryDirectory(prefix=_DRAFT, dir=self.folder) as draft:
                 data = Path(draft) / "data"
                 data.mkdir(mode=0o700)
                 _own(Path(draft))

@@ -21,7 +21,7 @@ from ministack.services import secretsmanager
 
 from localaws import aws_json, hooks
 from localaws.aws_json import Request, ServiceError
-from localaws.postgres import Server
+from localaws.postgres import Server, remove_drafts
 from localaws.redshift_store import NAMESPACE, WORKGROUP, Store
 from localaws.settings import Settings
 
@@ -59,6 +59,8 @@ def open_warehouses(settings: Settings) -> None:
     """Open what was kept and start the servers of all namespaces, side by side."""
     folder = settings.home / "redshift"
     folder.mkdir(mode=0o755, exist_ok=True)
+    for place in folder.glob("*/*/*/"):  # also where no namespace came of it
+        remove_drafts(place)
     _state.update(folder=folder, store=Store(folder / "store.sqlite"))
     namespaces = store().all(NAMESPACE)
     for namespace in namespaces:

@@ -23,17 +23,19 @@ class SettingsError(ValueError):
 
 @dataclass(frozen=True)
 class Settings:
-    """Local AWS's place, port, accounts (profile name -> account id) and interpreters."""
+    """Local AWS's place, port, accounts (profile name -> account id) and interpreters, and how long
+    `up` waits for it."""
 
     home: Path
     port: int
     accounts: dict[str, str]
     glue_python: Path
     lambda_python: Path
+    start_seconds: int = 60
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> "Settings":
-        """Read LOCALAWS_HOME, _PORT, _PROFILES, _GLUE_PYTHON and _LAMBDA_PYTHON.
+        """Read LOCALAWS_HOME, _PORT, _PROFILES, _GLUE_PYTHON, _LAMBDA_PYTHON and _START_SECONDS.
 
         Raises SettingsError on a value that cannot be used.
         """
@@ -49,6 +51,7 @@ class Settings:
             accounts=_accounts(env.get("LOCALAWS_PROFILES", "")),
             glue_python=path("LOCALAWS_GLUE_PYTHON", ".venv/glue/bin/python"),
             lambda_python=path("LOCALAWS_LAMBDA_PYTHON", ".venv/lambda/bin/python"),
+            start_seconds=_seconds(env.get("LOCALAWS_START_SECONDS") or str(cls.start_seconds)),
         )
 
     @property
@@ -115,6 +118,14 @@ class Settings:
 def _port(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 65535:
         raise SettingsError(f"LOCALAWS_PORT={text!r} is not a port: give a number from 1 to 65535")
+    return int(text)
+
+
+def _seconds(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise SettingsError(
+            f"LOCALAWS_START_SECONDS={text!r} is no time: give whole seconds, at least 1"
+        )
     return int(text)
 
 

@@ -1,5 +1,6 @@
 """Starting, stopping and losing local AWS: clear errors, clean recoveries, nothing forgotten."""
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -144,6 +145,7 @@ def test_another_port_than_the_running_ones_is_refused(aws):
     [
         ({"LOCALAWS_PORT": "http"}, "LOCALAWS_PORT='http' is not a port"),
         ({"LOCALAWS_PORT": "99999"}, "is not a port"),
+        ({"LOCALAWS_START_SECONDS": "soon"}, "LOCALAWS_START_SECONDS='soon' is no time"),
         ({"LOCALAWS_PROFILES": "dev=123"}, "'dev=123': write profile=12-digit-account"),
         ({"LOCALAWS_PROFILES": "a=111111111111 b=111111111111"}, "account 111111111111 twice"),
         ({"LOCALAWS_PROFILES": ""}, "LOCALAWS_PROFILES is empty"),
@@ -278,6 +280,53 @@ def test_a_killed_server_leaves_its_state_and_no_process(aws, command):
         client = aws.session("dev").client("s3")
         assert client.get_object(Bucket=bucket, Key="key")["Body"].read() == b"kept"
         assert Workshop(aws.session("dev")).invoke(name)[1] is None
+
+
+def starting(aws) -> tuple[subprocess.Popen, int]:
+    """Start it; return the command and the server's pid as soon as the server has told it."""
+    command = subprocess.Popen(  # pylint: disable=consider-using-with
+        [PYTHON, "-m", "localaws", "up"], env=aws.env, text=True, stderr=subprocess.PIPE
+    )
+    record = aws.home / "server.json"
+    deadline = time.monotonic() + 30
+    while True:
+        with contextlib.suppress(FileNotFoundError, json.JSONDecodeError):
+            return command, json.loads(record.read_text())["pid"]
+        assert time.monotonic() < deadline and command.poll() is None, "waited in vain"
+        time.sleep(0.001)
+
+
+def test_a_server_killed_while_it_starts_is_no_obstacle(aws):
+    up(aws)
+    s3, bucket = aws.session("dev").client("s3"), Workshop(aws.session("dev")).bucket()
+    s3.put_object(Bucket=bucket, Key="key", Body=b"kept")
+    assert aws.run("down").returncode == 0
+
+    command, pid = starting(aws)
+    os.kill(pid, signal.SIGKILL)
+    _, said = command.communicate(timeout=30)
+
+    assert command.returncode == 1, "it was ready before it was killed"
+    assert "local AWS ended while starting" in said
+    status = up(aws)
+    assert status["ready"] and status["pid"] != pid
+    assert s3.get_object(Bucket=bucket, Key="key")["Body"].read() == b"kept"
+
+
+def test_a_server_that_does_not_become_ready_is_given_up_with_the_remedy(aws):
+    command, pid = starting(with_settings(aws, LOCALAWS_START_SECONDS="2"))
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        _, said = command.communicate(timeout=30)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+    assert command.returncode == 1
+    assert "local AWS is not ready after 2 s (it does not answer)" in said
+    assert "make down" in said
+    assert aws.run("down").returncode == 0
+    assert not alive(pid)
+    assert up(aws)["ready"]
 
 
 def test_a_pid_that_is_by_now_another_process_is_left_alone(aws):

@@ -2,18 +2,23 @@
 
 # pylint: disable=redefined-outer-name  # pytest's way of asking for fixtures
 
+import contextlib
 import json
 import os
 import signal
 import stat
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg
 import pytest
-from tests.conftest import LocalAws, free_port, new_home
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+from tests.conftest import PYTHON, LocalAws, free_port, new_home
 from tests.localaws.redshift_warehouse import Warehouse, make_warehouse
+from tests.localaws.workshop import wait_until
 
 
 @pytest.fixture
@@ -34,7 +39,12 @@ def folder(warehouse: Warehouse) -> Path:
 
 def server(warehouse: Warehouse) -> int:
     """Return the pid of the warehouse's server."""
-    return int((folder(warehouse) / "data/postmaster.pid").read_text(encoding="utf-8").split()[0])
+    return server_in(folder(warehouse) / "data")
+
+
+def server_in(data: Path) -> int:
+    """Return the pid of the server of a data folder."""
+    return int((data / "postmaster.pid").read_text(encoding="utf-8").split()[0])
 
 
 def parent(pid: int) -> int:
@@ -117,6 +127,59 @@ def test_everything_survives_the_kill_of_local_aws(aws, filled, both):
     assert started.returncode == 0, started.stderr
     assert not lives(postgres)
     assert rows(filled) == [(42,)]
+
+
+def test_a_part_that_is_not_well_is_named_by_up(aws, filled):
+    data = folder(filled) / "data"
+    away = data.rename(data.with_name("elsewhere"))
+    kill(server_in(away))
+    try:
+        env = {**aws.env, "LOCALAWS_START_SECONDS": "1"}
+        failed = subprocess.run(
+            [PYTHON, "-m", "localaws", "up"], env=env, text=True, capture_output=True, check=False
+        )
+    finally:
+        away.rename(data)
+    assert failed.returncode == 1
+    assert "local AWS is not ready after 1 s ({'redshift_data': " in failed.stderr
+    assert f"the warehouse's data folder {data} is gone" in failed.stderr
+    assert rows(filled) == [(42,)]
+
+
+def initdb(drafts: Path) -> int | None:
+    """Return the pid of the initdb that fills a data folder under `drafts`, None if none does."""
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            words = (process / "cmdline").read_bytes().decode().split("\0")
+            if words[0].endswith("/initdb") and any(str(drafts) in word for word in words):
+                return int(process.name)
+    return None
+
+
+@pytest.mark.parametrize("killed", ["local AWS", "initdb"])
+def test_a_warehouse_whose_making_was_cut_off_is_made_anew(aws, killed):
+    """Neither a half-made data folder nor what made it is left."""
+    home = aws.home / "redshift"
+    pid = json.loads(aws.run("status").stdout)["pid"]
+    client = aws.session("dev").client(
+        "redshift-serverless", config=Config(retries={"total_max_attempts": 1})
+    )
+    wanted = {"namespaceName": "half", "dbName": "warehouse", "adminUsername": "wadmin"}
+    with ThreadPoolExecutor(1) as pool:
+        made = pool.submit(client.create_namespace, **wanted, manageAdminPassword=True)
+        maker = wait_until(lambda: initdb(home))
+        os.kill(pid if killed == "local AWS" else maker, signal.SIGKILL)
+        with pytest.raises((BotoCoreError, ClientError)):
+            made.result()
+    if killed == "local AWS":
+        assert list(home.glob("*/*/half/new-*")), "it was killed too late"
+        assert aws.run("up").returncode == 0
+    assert not initdb(home)
+    assert not list(home.glob("*/*/half/new-*"))
+    again = client.create_namespace(**wanted, manageAdminPassword=True)["namespace"]
+    client.create_workgroup(namespaceName="half", workgroupName="half")
+    warehouse = Warehouse(aws, "half", arguments={"SecretArn": again["adminPasswordSecretArn"]})
+    assert warehouse.run("SELECT 1") == [(1,)]
 
 
 def test_a_stale_lock_with_a_living_pid_is_no_obstacle(aws, filled):
