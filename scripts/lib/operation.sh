@@ -83,7 +83,8 @@ switch_live() {
   log "  live: $VERSION, ${GREEN##*stateMachine:}"
 }
 
-# Runs a command that may take long so that a signal reaches it: bash itself waits for the command in front of it.
+# Runs a command that may take long so that a signal reaches it: bash itself waits for the command in front of it. What
+# runs here ignores SIGINT unless it asks for it, as the canary does, which says by what it was interrupted.
 # Arguments: command...
 interruptible() {
   local code=0
@@ -115,6 +116,7 @@ interrupt() {
   trap '' INT TERM
   INTERRUPTED="$1"
   if [[ -n "$CHILD" ]]; then
+    kill -s "${1#SIG}" "$CHILD" 2>/dev/null || true
     kill -TERM "$CHILD" 2>/dev/null || true
     await_child || true
   fi

@@ -15,7 +15,7 @@ from tests.conftest import REPOSITORY
 from tests.drills.breaks import BREAKS, CANARY, Break, denying, ringing, wait_until_shared
 from tests.drills.releases import must
 from tests.e2e.one_row import a_file
-from tests.e2e.project import Project
+from tests.e2e.project import Project, lose_machine
 
 AS_BEFORE, RETURNED, SHARED, SWITCHED = (
     "as before",
@@ -74,10 +74,14 @@ class Deploy:
         self._signal(signal.SIGCONT)
 
     def kill(self) -> float:
-        """Kill all of it; return the seconds that it took until then."""
+        """Kill its group; return the seconds that it took until then, or until its canary ended."""
         self._signal(signal.SIGKILL)
         self._process.communicate()
         return time.monotonic() - self.started
+
+    def lose(self) -> None:
+        """Kill all of it, its canary too."""
+        lose_machine(self._process)
 
     def wait(self) -> tuple[int, float]:
         """Return its exit code and its seconds."""
@@ -142,7 +146,7 @@ class PhaseDrill:
         if phase == "shift_traffic":
             yield (
                 Row(phase, "SIGKILL while the traffic is shared"),
-                lambda row, version: self._kill_shared(row, version, options),
+                lambda _, version: self._kill_shared(version, options),
             )
             options = tuple(option.replace("_seconds=60", "_seconds=3") for option in options)
         yield (
@@ -181,15 +185,18 @@ class PhaseDrill:
         deploy.until(row.phase, ended)
         return deploy.kill()
 
-    def _kill_shared(self, row: Row, version: str, options: tuple[str, ...]) -> float:
-        deploy = Deploy(self._checkout, version, *options)
-        deploy.until(row.phase)
-        deploy.go_on()
-        wait_until_shared(self._checkout)
-        return deploy.kill()
+    def _kill_shared(self, version: str, options: tuple[str, ...]) -> float:
+        return self._share(version, options).kill()
 
     def _leave_a_canary(self, version: str) -> None:
-        self._kill_shared(Row("shift_traffic", ""), version, CANARY)
+        self._share(version, CANARY).lose()
+
+    def _share(self, version: str, options: tuple[str, ...]) -> Deploy:
+        deploy = Deploy(self._checkout, version, *options)
+        deploy.until("shift_traffic")
+        deploy.go_on()
+        wait_until_shared(self._checkout)
+        return deploy
 
     # ---- what must be so afterwards --------------------------------------------------------------
 
@@ -217,12 +224,13 @@ class PhaseDrill:
             yield f"live is {self._release_live()} by now"
 
     def _promised(self, row: Row) -> tuple[str, ...]:
-        """Return what may be live after a break: only the switch changes it, a canary shares it."""
+        """Return what may be live after a break: only the switch changes it. A canary gives back
+        what it shares, unless it was good and the deploy is killed before the switch."""
         phases = phases_of()
         after = phases.index(row.phase) - phases.index(SWITCH)
         if after > 0 or (after == 0 and row.how == "SIGKILL when it has ended"):
             return (SWITCHED,)
-        if row.phase == "shift_traffic" and row.how.startswith("SIGKILL w"):
+        if row.phase == "shift_traffic" and row.how == "SIGKILL when it has ended":
             return (SHARED,)
         if row.phase == "end_canary" and row.how != "SIGKILL when it has ended":
             return (SHARED,)

@@ -1,9 +1,12 @@
 """The project as a person uses it, through make, and what AWS says of it afterwards."""
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
+from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -102,3 +105,24 @@ class Project:
             for page in pages.paginate(stateMachineArn=STATE_MACHINE)
             for execution in page["executions"]
         ]
+
+
+def lose_machine(process: subprocess.Popen) -> None:
+    """Kill what `Project.start` has started and all that came of it, in whatever group it is."""
+    os.killpg(process.pid, signal.SIGSTOP)  # none of it acts on the death of another
+    for pid in list(_descendants(process.pid)):
+        os.kill(pid, signal.SIGKILL)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+
+
+def _descendants(ancestor: int) -> Iterator[int]:
+    children = defaultdict(list)
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # ended meanwhile
+            parent = int(stat.read_text("utf-8").rpartition(")")[2].split()[1])
+            children[parent].append(int(stat.parent.name))
+    found = [ancestor]
+    for pid in found:
+        found += children[pid]
+        yield from children[pid]

@@ -70,6 +70,7 @@ def fixture_tool(local_aws, releases):
                 text=True,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
+                start_new_session=shell,  # as the leader of a group, which can be killed whole
             )
         )
         return started[-1]
@@ -475,10 +476,10 @@ def test_where_the_switch_had_begun_the_trigger_follows_the_state_machine(releas
 
 
 def test_without_its_deploy_it_returns(releases, canary):
-    # GIVEN a canary whose deploy, a shell, is killed alone
+    # GIVEN a canary whose deploy, a shell, is killed with all of its group
     process = canary(releases, releases.good, shell=True)
     wait_until(lambda: routed(releases) == shared(releases, releases.good, 10))
-    process.kill()
+    os.killpg(process.pid, signal.SIGKILL)
     # THEN it ends by itself, without anybody who would wait for it
     wait_until(lambda: routed(releases) == blue_alone(releases))
     assert "the deploy that started it is gone" in run(process)[1]

@@ -4,7 +4,9 @@ What is live before is blue, the release is green. Both aliases are weighted ali
 state machine draws for each execution, that of the trigger for each event, so either trigger starts
 executions of either version (docs/decisions/0006). On anything that speaks against green, on a
 signal, and on any error, blue gets everything back; all of the traffic goes to green only by the
-switch that follows. Killed, it leaves weights, which the next deploy or rollback ends.
+switch that follows. It has a session of its own: what kills the deploy with all of its group leaves
+the canary, which gives everything back. Killed itself, as when the machine is lost, it leaves
+weights, which the next deploy or rollback ends.
 """
 
 import argparse
@@ -47,9 +49,12 @@ class Interruption:
         self._signalled = threading.Event()
 
     def listen(self) -> None:
-        """Take signals from now on; they no longer end the process."""
+        """Take signals from now on; they no longer end the process, and those that the group gets
+        which started it no longer reach it."""
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._on_signal)
+        if os.getpid() != os.getpgrp():  # the leader of a group has one of its own already
+            os.setsid()
 
     def wait(self, seconds: float) -> None:
         """Wait, but not once there was a signal."""

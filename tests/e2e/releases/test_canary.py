@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.e2e.one_row import a_file
-from tests.e2e.project import DATA_BUCKET, STATE_MACHINE
+from tests.e2e.project import DATA_BUCKET, STATE_MACHINE, lose_machine
 from tests.e2e.reference import Expected, expect
 from tests.e2e.warehouse import rows_where
 from tests.localaws.workshop import wait_until
@@ -114,12 +114,24 @@ def test_an_interrupted_canary_returns(project, deploying):
     assert "interrupted by SIGINT\nreturned: " in record["reason"]
 
 
-def test_a_killed_canary_is_seen_and_deploying_again_finishes(project, deploying, tmp_path):
-    # GIVEN a canary that is killed while it shares the traffic
+def test_a_canary_returns_when_its_deploy_is_killed(project, deploying):
+    # GIVEN a canary, and a deploy that is killed with all of its group
     blue = project.live_version()
     process = deploying(project, STEP_SECONDS)
     os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
+
+    # THEN all goes to what was live, though nobody waits for it any more
+    _, said = process.communicate(timeout=DEPLOY_SECONDS)  # the canary was the last to write there
+    assert "the deploy that started it is gone\nreturned: " in said
+    assert project.live_version() == blue
+    assert "watched by nobody" not in project.make("status", "ENV=dev").stdout
+
+
+def test_a_killed_canary_is_seen_and_deploying_again_finishes(project, deploying, tmp_path):
+    # GIVEN a canary whose machine is lost while it shares the traffic
+    blue = project.live_version()
+    process = deploying(project, STEP_SECONDS)
+    lose_machine(process)
     (first, _), (green, _) = sorted(project.routes().items())
     assert project.routes() == {blue: 50, green: 50} and first == blue
     shown = project.make("status", "ENV=dev")
