@@ -3,8 +3,9 @@
 It reads a run's own copy of its source files, casts and checks each row, keeps the latest of each
 upsert key, and writes under the run's own prefix:
 
-    loaded/*.parquet     the dataset's columns, in the table's order, and _source, the number of the
-                         row's file in the run's list
+    rows/outcome=loaded/*.parquet
+                         the dataset's columns, in the table's order; _source, the number of the
+                         row's file in the run's list; _rejected, always NULL
     rejected/*.parquet   the dataset's columns as the file has them, source_file, source_block and
                          source_row (where in the file, see read_rows), row_text, reasons
     manifest.json        the files that the warehouse copies
@@ -32,7 +33,8 @@ from quality.verdicts import Evidence, judge
 from transformations.casting import cast_columns
 from transformations.cleaning import clean_column_names
 from transformations.deduplication import mark_superseded
-from transformations.validation import add_reasons, has_unclosed_quote, is_good
+from transformations.rejection import REJECTED, rejected_rows, rejected_text
+from transformations.validation import add_reasons, has_unclosed_quote
 from utils.account import Account
 from utils.dataset import Dataset, load_dataset
 from utils.errors import ConfigurationError, SourceFormatError
@@ -40,6 +42,9 @@ from utils.log import log_to_stderr, logger
 from utils.session import configure
 from utils.source import absent_columns, check_sources, read_rows, reading
 from utils.storage import Storage
+
+# Where a row of either outcome is written; `outcome` is no column of the files.
+LOADED, SET_ASIDE = "rows/outcome=loaded/", "rows/outcome=rejected/"
 
 ARGUMENTS = [
     "JOB_NAME",
@@ -87,7 +92,8 @@ def run(spark: SparkSession, arguments: Mapping[str, str]) -> dict:
     rows = read_rows(spark, list(sizes), dataset, absent)
     with reading(spark, list(sizes), dataset):
         account, counts = write(transform(rows, dataset), dataset, output)
-    manifest = copy_manifest(storage, output + "loaded/")
+    storage.delete(output + SET_ASIDE)  # they are in rejected/ by now
+    manifest = copy_manifest(storage, output + LOADED)
     logger.info(
         "%d rows in: %d loaded, %d rejected, %d superseded",
         *(account.rows_in, account.loaded, account.rejected, account.superseded),
@@ -139,62 +145,66 @@ def transform(rows: DataFrame, dataset: Dataset) -> DataFrame:
 def write(judged: DataFrame, dataset: Dataset, output: str) -> tuple[Account, dict[str, int]]:
     """Writes the loaded and the rejected rows; returns their account and the rules' counts.
 
-    Rows are counted by the pass that writes those to load. The rejected have other columns, so they
-    take a pass of their own, which is spared when there are none; so does a rule that asks for
-    unique values of other columns than the upsert keys.
+    One pass reads, judges, counts and writes every row. The rejected have other columns: they go
+    along as one text and are made a dataset of their own afterwards, few as they are. A rule that
+    asks for unique values of other columns than the upsert keys takes a pass of its own.
     """
     seen, kept = Observation("seen"), Observation("kept")
-    # Observing also keeps Spark from working out the reasons once more in every filter below.
-    judged = judged.observe(
+    can_be_loaded = F.col(REJECTED).isNull()
+    rows = judged.select(
+        *dataset.column_names,
+        "_position",
+        rejected_text().alias(REJECTED),
+        F.when(has_unclosed_quote(), F.col("_source_file")).alias("_broken"),
+    )
+    # Observing also keeps Spark from working out the reasons once more in every use below.
+    rows = rows.observe(
         seen,
         F.count(F.lit(1)).alias("rows_in"),
-        F.count_if(~is_good()).alias("rejected"),
-        F.max(F.when(has_unclosed_quote(), F.col("_source_file"))).alias("broken"),
-    )
-    good = judged.where(is_good())
-    ranked = mark_superseded(good, dataset.upsert_keys, dataset.order_by).observe(
+        F.count_if(~can_be_loaded).alias("rejected"),
+        F.max("_broken").alias("broken"),
+    ).drop("_broken")
+    # No rejected row has the text of another, so that none supersedes another or a good one.
+    ranked = mark_superseded(rows, (*dataset.upsert_keys, REJECTED), dataset.order_by).observe(
         kept,
         F.count_if("_superseded").alias("superseded"),
-        F.count_if(~F.col("_superseded")).alias("loaded"),
-        *aggregates(dataset.rules, dataset),
+        F.count_if(can_be_loaded & ~F.col("_superseded")).alias("loaded"),
+        *aggregates(dataset.rules, dataset, can_be_loaded),
     )
-    loaded = ranked.where(~F.col("_superseded")).select(
-        *dataset.column_names, F.col("_position.file").alias("_source")
+    written = ranked.where(~F.col("_superseded")).select(
+        *dataset.column_names,
+        F.col("_position.file").alias("_source"),
+        REJECTED,
+        F.when(can_be_loaded, "loaded").otherwise("rejected").alias("outcome"),
     )
-    loaded.write.parquet(output + "loaded/")
-    rows, counts = seen.get, kept.get  # right only now: a query that failed answers zeros
-    if broken := rows["broken"]:
+    written.write.partitionBy("outcome").parquet(output + "rows/")
+    found, counts = seen.get, kept.get  # right only now: a query that failed answers zeros
+    if broken := found["broken"]:
         raise SourceFormatError(
             f"{broken}: a quoted value is opened and never closed, or line endings are mixed:"
             " one row holds several lines"
         )
     for rule in dataset.rules:
         if rule.is_unique and not is_unique_by_key(rule, dataset):
-            counts[unexpected_name(rule)] = count_repeated(good, rule)
-    by_reason = write_rejected(judged, output + "rejected/") if rows["rejected"] else {}
+            counts[unexpected_name(rule)] = count_repeated(rows.where(can_be_loaded), rule)
+    by_reason = write_rejected(judged.sparkSession, dataset, output) if found["rejected"] else {}
     account = Account(
-        rows_in=rows["rows_in"],
+        rows_in=found["rows_in"],
         loaded=counts["loaded"],
-        rejected=rows["rejected"],
+        rejected=found["rejected"],
         superseded=counts["superseded"],
         rejected_by_reason=by_reason,
     )
     return account, counts
 
 
-def write_rejected(judged: DataFrame, uri: str) -> dict[str, int]:
+def write_rejected(spark: SparkSession, dataset: Dataset, output: str) -> dict[str, int]:
     """Writes the rows that cannot be loaded as the file has them, and counts them by reason."""
-    rejected = judged.where(~is_good()).select(
-        "_raw.*",
-        F.col("_source_file").alias("source_file"),
-        F.col("_position.block").alias("source_block"),
-        F.col("_position.row").alias("source_row"),
-        F.col("_row_text").alias("row_text"),
-        F.col("_reasons").alias("reasons"),
-    )
-    rejected.write.parquet(uri)
-    reason = F.element_at("reasons", 1).alias("reason")
-    counts = judged.sparkSession.read.schema(rejected.schema).parquet(uri).groupBy(reason).count()
+    texts = spark.read.schema(f"{REJECTED} string").parquet(output + SET_ASIDE)
+    rejected = rejected_rows(texts, dataset.columns)
+    rejected.write.parquet(output + "rejected/")
+    written = spark.read.schema(rejected.schema).parquet(output + "rejected/")
+    counts = written.groupBy(F.element_at("reasons", 1).alias("reason")).count()
     return {row["reason"]: row["count"] for row in sorted(counts.collect())}
 
 
@@ -213,7 +223,7 @@ def copy_manifest(storage: Storage, uri: str) -> dict:
 def count_rows(spark: SparkSession, manifest: Mapping) -> int:
     """Returns the rows of the files in a manifest: Parquet's footers know them."""
     urls = [entry["url"] for entry in manifest["entries"]]
-    return spark.read.parquet(*urls).count()
+    return spark.read.parquet(*urls).count() if urls else 0
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import etl_main
 import yaml
+from transformations.rejection import REJECTED
 
 CONFIG = Path(__file__).resolve().parents[2] / "config/common"
 HEADER = (
@@ -77,8 +78,18 @@ class LocalJob:
     def document(self, name):
         return json.loads((self.output / name).read_text(encoding="utf-8"))
 
-    def frame(self, kind):
-        return self.spark.read.parquet(f"file://{self.output}/{kind}")
+    def copied(self):
+        """The files that the warehouse would copy."""
+        return [entry["url"] for entry in self.document("manifest.json")["entries"]]
+
+    def loaded(self):
+        """Their rows, as the table would have them."""
+        urls = self.copied()
+        return self.spark.read.parquet(*urls).drop(REJECTED).collect() if urls else []
+
+    def rejected(self):
+        """The rows that it would not."""
+        return self.spark.read.parquet(f"file://{self.output}/rejected").collect()
 
 
 def counts(report):

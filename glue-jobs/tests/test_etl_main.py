@@ -66,7 +66,7 @@ def test_every_row_is_accounted_for(whole_run):
 
 
 def test_the_latest_row_of_each_key_is_loaded_with_the_tables_columns_and_types(whole_run):
-    loaded = whole_run.frame("loaded")
+    loaded = whole_run.spark.read.parquet(*whole_run.copied())
     assert [(field.name, field.dataType.simpleString()) for field in loaded.schema] == [
         ("product_id", "bigint"),
         ("product_name", "string"),
@@ -79,7 +79,9 @@ def test_the_latest_row_of_each_key_is_loaded_with_the_tables_columns_and_types(
         ("store_id", "int"),
         ("time", "timestamp"),
         ("_source", "int"),
+        ("_rejected", "string"),
     ]
+    assert loaded.where("_rejected IS NOT NULL").isEmpty()
     rows = loaded.selectExpr("product_id", "product_name", "brand", "CAST(time AS string)")
     assert sorted(map(tuple, rows.collect()), key=str) == [
         (1, "Latest", "National", GOOD["time"]),
@@ -90,7 +92,7 @@ def test_the_latest_row_of_each_key_is_loaded_with_the_tables_columns_and_types(
 
 
 def test_rejected_rows_say_what_the_file_said_and_every_reason(whole_run):
-    rows = whole_run.frame("rejected").collect()
+    rows = whole_run.rejected()
     rejected = {(row.source_file, *row.reasons): row for row in rows}
     several = ("product_id_missing", "price_missing", "time_missing")
     assert ("Products_20170115.csv", *several) in rejected
@@ -101,8 +103,7 @@ def test_rejected_rows_say_what_the_file_said_and_every_reason(whole_run):
 
 def test_a_rejected_row_has_its_place_in_its_file(whole_run):
     places = {
-        (row.source_file, row.source_block, row.source_row): row
-        for row in whole_run.frame("rejected").collect()
+        (row.source_file, row.source_block, row.source_row): row for row in whole_run.rejected()
     }
     for (name, block, number), row in places.items():
         text = (whole_run.folder / "staging" / name).read_bytes().decode(errors="replace")
@@ -132,8 +133,8 @@ def test_the_report_says_what_ran_and_is_written_as_returned(whole_run):
 
 
 def test_the_manifest_names_exactly_the_loaded_files(whole_run):
-    prefix = f"file://{whole_run.output}/loaded/"
-    files = sorted((whole_run.output / "loaded").glob("*.parquet"))
+    prefix = f"file://{whole_run.output}/rows/outcome=loaded/"
+    files = sorted((whole_run.output / "rows/outcome=loaded").glob("*.parquet"))
     assert whole_run.document("manifest.json") == {
         "entries": [
             {

@@ -10,8 +10,8 @@ from typing import Any
 # Redshift's own limits.
 MAX_VARCHAR_BYTES = 65535
 MAX_DECIMAL_DIGITS = 38
-# What the job writes beside a rejected row's own columns.
-RESERVED_NAMES = ("source_file", "source_block", "source_row", "row_text", "reasons")
+# What the job writes beside a row's own columns, or keeps loaded and rejected rows apart by.
+RESERVED_NAMES = ("outcome", "source_file", "source_block", "source_row", "row_text", "reasons")
 # Every schema has these tables beside the datasets' own.
 RUN_TABLES = ("load_history", "load_rejections", "quality_results")
 WATERMARK = "watermark"
@@ -95,7 +95,7 @@ def _column_faults(columns: list[dict]) -> Iterator[Fault]:
         if column.get("required") and column.get("optional"):
             yield (*path, "optional"), "false: a required column is in every file", True
         if column["name"] in RESERVED_NAMES:
-            yield (*path, "name"), "a name other than the rejected rows' own", column["name"]
+            yield (*path, "name"), "a name other than the job's own", column["name"]
         kind, *sizes = re.findall(r"\w+", column["type"])
         if kind == "varchar" and not 1 <= int(sizes[0]) <= MAX_VARCHAR_BYTES:
             yield (*path, "type"), f"varchar of 1 to {MAX_VARCHAR_BYTES} bytes", column["type"]

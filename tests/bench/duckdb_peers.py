@@ -209,7 +209,10 @@ def content(work: Mapping[str, Any]) -> dict[str, Any]:
         connection.execute("SET enable_progress_bar = false")
         connection.execute("SET TimeZone = 'UTC'")
         for name, types in (("loaded", TABLE_TYPES), ("rejected", REJECTED_TYPES)):
-            files = [str(file) for file in (Path(work["output"]) / name).glob("*.parquet")]
+            folder = Path(work["output"]) / name
+            if not folder.exists():  # the job's own layout
+                folder = Path(work["output"]) / f"rows/outcome={name}"
+            files = [str(file) for file in folder.glob("*.parquet")]
             if not files:
                 found[name] = {"rows": 0, "hash": None}
                 continue

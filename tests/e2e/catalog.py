@@ -32,8 +32,8 @@ def rows_of(project, partition: dict[str, Any], kind: Kind) -> str:
     found = Expected()
     for file in _files(project, partition["StorageDescriptor"]["Location"]):
         types = {field.name: _hive_type(field.type) for field in file.schema}
-        assert types == columns
-        for row in file.drop_columns(["_source"]).to_pylist():
+        assert types == {**columns, "_rejected": "string"}
+        for row in file.drop_columns(["_source", "_rejected"]).to_pylist():
             values = tuple(map(_text, row.values()))
             found.rows[tuple(values[place] for place in kind.key)] = values
     return found.fingerprint()

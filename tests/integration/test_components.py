@@ -166,7 +166,7 @@ def test_validate_input_refuses_a_file_by_its_own_exception(deployed):
 
 def test_the_job_writes_loaded_and_rejected_rows_and_their_account(deployed, run, job_run):
     assert job_run["JobRunState"] == "SUCCEEDED", job_run.get("ErrorMessage")
-    loaded = deployed.parquet(f"{run['output_prefix']}loaded/")
+    loaded = deployed.parquet(f"{run['output_prefix']}rows/outcome=loaded/")
     assert sorted((str(row["product_id"]), f"{row['price']:.2f}") for row in loaded) == LOADED
     (rejected,) = deployed.parquet(f"{run['output_prefix']}rejected/")
     assert (rejected["price"], rejected["reasons"]) == ("free", ["price_not_a_decimal"])

@@ -28,6 +28,7 @@ SCHEMA = pa.schema(
         ("seen", pa.timestamp("us")),
         ("label", pa.string()),
         ("_source", pa.int32()),
+        ("_rejected", pa.string()),
     ]
 )
 EARLY, LATE = datetime(2017, 1, 1, 9), datetime(2017, 1, 1, 10)

@@ -480,7 +480,7 @@ def test_a_load_becomes_a_partition_that_says_what_it_came_from(pipeline, replay
     (partition,) = made.partitions()
     assert partition["Values"] == ["2017-01-15", "run-1"]
     storage = partition["StorageDescriptor"]
-    assert storage == {**TABLE["StorageDescriptor"], "Location": "s3://b/out/loaded/"}
+    assert storage == {**TABLE["StorageDescriptor"], "Location": "s3://b/out/rows/outcome=loaded/"}
     assert (partition["Parameters"]["release"], partition["Parameters"]["source_files"]) == (
         "1",
         NAME,

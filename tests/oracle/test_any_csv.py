@@ -189,5 +189,5 @@ def test_any_csv_is_accounted_for_and_loaded_as_plain_python_would(
     report = job.run(content, names=["things.csv"], dataset="things")
     # THEN the account is right, and the loaded rows are those
     assert counts(report) == reference.account, json.dumps(content)
-    loaded = {row.key: tuple(row)[:4] for row in job.frame("loaded").collect()}
+    loaded = {row.key: tuple(row)[:4] for row in job.loaded()}
     assert loaded == reference.rows, json.dumps(content)

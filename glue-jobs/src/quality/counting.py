@@ -30,21 +30,25 @@ def unexpected_name(rule: Rule) -> str:
     return f"unexpected {rule.name}"
 
 
-def aggregates(rules: Sequence[Rule], dataset: Dataset) -> list[Expression]:
+def aggregates(
+    rules: Sequence[Rule], dataset: Dataset, is_judged: Expression | None = None
+) -> list[Expression]:
     """Returns the counts that all rules need, for one aggregation.
 
     In: the rows that the aggregation will see have the dataset's columns, typed, and `_rank` of
     `mark_superseded`. Out: bigint aggregates, each under its name: `rows`, `missing ...` and
-    `unexpected ...`. Uniqueness of other columns than the upsert keys has none: see
+    `unexpected ...`. Of the rows only those count of which `is_judged` is true, all without it; the
+    others have `_rank` 1. Uniqueness of other columns than the upsert keys has none: see
     `count_repeated`.
     """
     columns = {column.name: column for column in dataset.columns}
-    counts = {ROWS: F.count(F.lit(1))}
+    judged = F.lit(True) if is_judged is None else is_judged
+    counts = {ROWS: F.count_if(judged)}
     for rule in rules:
         if rule.columns and (rule.type in BROKEN or rule.is_unique or _is_null_rule(rule)):
-            counts[missing_name(rule)] = F.count_if(is_missing(rule))
+            counts[missing_name(rule)] = F.count_if(judged & is_missing(rule))
         if rule.type in BROKEN:
-            counts[unexpected_name(rule)] = F.count_if(BROKEN[rule.type](rule, columns))
+            counts[unexpected_name(rule)] = F.count_if(judged & BROKEN[rule.type](rule, columns))
         elif is_unique_by_key(rule, dataset):
             # The second row of a key speaks for the first one too.
             rows = F.when(F.col("_rank") == 2, 2).when(F.col("_rank") > 2, 1).otherwise(0)

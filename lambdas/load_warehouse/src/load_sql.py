@@ -47,7 +47,8 @@ def load_statements(run: Run, dataset: Mapping[str, Any], copy_role_arn: str) ->
     target = f"{schema}.{table}"
     return [
         lock,
-        f'CREATE TEMP TABLE {STAGE} ({staged}, "_source" integer)',
+        # COPY takes as many columns as the files have; no loaded row has a text as a rejected one.
+        f'CREATE TEMP TABLE {STAGE} ({staged}, "_source" integer, "_rejected" varchar(1))',
         f"COPY {STAGE} FROM {literal(run['manifest_uri'])} IAM_ROLE {literal(copy_role_arn)} "
         "FORMAT AS PARQUET MANIFEST",
         *_sources(run["sources"]),

@@ -71,7 +71,7 @@ def test_a_load_is_one_transaction_that_proves_its_count():
     assert lock == 'LOCK TABLE "public"."products", "public".load_history, "public".watermark'
     assert stage == (
         'CREATE TEMP TABLE stage ("product_id" bigint, "price" decimal(12,4), "time" timestamp, '
-        '"_source" integer)'
+        '"_source" integer, "_rejected" varchar(1))'
     )
     assert copy == (
         "COPY stage FROM 's3://data/data/runs/run-1/manifest.json' "

@@ -100,7 +100,7 @@ def test_a_job_killed_while_it_writes_leaves_no_row_of_the_file(project, tmp_pat
     # GIVEN a run whose job has begun to write
     file = many_rows(tmp_path, 20210101, 20_000)
     feed = Feed(project, file)
-    output = f"data/runs/{feed.execution()['name']}/loaded/"
+    output = f"data/runs/{feed.execution()['name']}/rows/outcome=loaded/"
     s3 = project.client("s3")
     wait_until(lambda: s3.list_objects_v2(Bucket=DATA_BUCKET, Prefix=output)["KeyCount"], 60)
     # WHEN its process is killed
