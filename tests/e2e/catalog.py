@@ -1,4 +1,4 @@
-"""What a reader of the Data Catalog finds, such as Athena: partitions, and the rows at their places."""
+"""What a reader of the Data Catalog finds, such as Athena: partitions, and the rows in them."""
 
 import io
 from collections.abc import Iterator

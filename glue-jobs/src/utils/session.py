@@ -25,7 +25,7 @@ SETTINGS = {
     # Days before 1582 are written as they are; the default fails the whole run for one such row.
     "spark.sql.parquet.int96RebaseModeInWrite": "CORRECTED",
     "spark.sql.parquet.compression.codec": "snappy",
-    # Loaded and rejected rows are written side by side; with one file at a time they would be sorted.
+    # Loaded and rejected rows are written side by side; one file at a time would need a sort.
     "spark.sql.maxConcurrentOutputFileWriters": "4",
 }
 
