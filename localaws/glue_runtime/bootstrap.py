@@ -8,7 +8,8 @@
     arguments the script's arguments
     result    the file to leave the error message in: null when the script succeeded
 
-The JVM needs a second to start; this process imports pyspark and awsglue meanwhile.
+The JVM needs a second to start; this process imports pyspark and awsglue meanwhile. A script that
+names neither of the two uses no Spark, and is spared both.
 """
 
 # pyspark is imported while the JVM starts, not before.
@@ -99,12 +100,9 @@ def _print_traceback(error: BaseException) -> None:
     print("".join(trace.format()), end="", file=sys.stderr)
 
 
-def main() -> int:
-    """Run one job; 0 when the script succeeded."""
-    end_with_server()
-    with open(sys.argv[1], encoding="utf-8") as file:
-        job = json.load(file)
-    java = start_java(job["java"], job["gateway"])
+def start_spark(java: list[str], gateway: str) -> subprocess.Popen:
+    """Make pyspark and awsglue ready for the script; return the JVM. Raises JavaError."""
+    started = start_java(java, gateway)
     import pyspark.sql  # pylint: disable=unused-import
 
     sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -112,8 +110,26 @@ def main() -> int:
 
     awsglue_local.install()
     sys.path.pop(0)
+    connect(started, gateway)
+    return started
+
+
+def uses_spark(script: str) -> bool:
+    """Return whether a script names what reaches Spark."""
+    with open(script, "rb") as file:
+        text = file.read()
+    return b"pyspark" in text or b"awsglue" in text
+
+
+def main() -> int:
+    """Run one job; 0 when the script succeeded."""
+    end_with_server()
+    with open(sys.argv[1], encoding="utf-8") as file:
+        job = json.load(file)
+    held = []  # without it the JVM would lose its standard input, and end
     try:
-        connect(java, job["gateway"])
+        if uses_spark(job["script"]):
+            held.append(start_spark(job["java"], job["gateway"]))
         error = run(job["script"], job["arguments"])
     except JavaError as failure:
         error = str(failure)

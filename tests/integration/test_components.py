@@ -18,7 +18,7 @@ from tests.conftest import ACCOUNTS, REPOSITORY
 from tests.integration.cloudformation_stacks import STACKS, Deployer, load
 from tests.localaws.workshop import wait_until
 
-ENV = "qa"  # the account of other modules is dev's
+ENV = "prod"  # the accounts of other modules are the others
 PREFIX = f"retail-pipeline-{ENV}"
 ARTIFACTS, DATA = (f"{PREFIX}-{kind}-{ACCOUNTS[ENV]}" for kind in ("artifacts", "data"))
 MACHINE = f"arn:aws:states:us-east-1:{ACCOUNTS[ENV]}:stateMachine:{PREFIX}-etl"
