@@ -89,12 +89,7 @@ def fixture_canary(tool):
     """A function that starts the canary of a release whose deploy holds the lock."""
 
     def canary(releases, green, **options):
-        taken = tool(
-            *("ops.release.lock", "take", "--token", "mine", "--who", "arn:ann"),
-            *("--command", f"deploy {green.name}", "--pid", str(os.getpid())),
-        )
-        code, said = run(taken)
-        assert code == 0, said
+        take_lock(tool, green)
         return tool(
             *("ops.release.canary", "run", "--token", "mine", "--live", releases.live.version_arn),
             *("--state-machine-version-arn", green.version_arn),
@@ -103,6 +98,16 @@ def fixture_canary(tool):
         )
 
     return canary
+
+
+def take_lock(tool, green):
+    """Let the deploy of a release take the lock."""
+    taken = tool(
+        *("ops.release.lock", "take", "--token", "mine", "--who", "arn:ann"),
+        *("--command", f"deploy {green.name}", "--pid", str(os.getpid())),
+    )
+    code, said = run(taken)
+    assert code == 0, said
 
 
 def run(process):
@@ -407,7 +412,8 @@ def test_a_switch_that_fails_halfway_gives_everything_back(releases, canary, too
     # WHEN executions are switched, and events cannot be
     gone = f"{releases.good.functions['trigger-etl'].rpartition(':')[0]}:999"
     switch = tool(
-        *("ops.release.switch", "--expected", releases.live.version_arn, "--or-give-back"),
+        *("ops.release.switch", "--token", "mine", "--or-give-back"),
+        *("--expected", releases.live.version_arn),
         *("--state-machine-version-arn", releases.good.version_arn),
         *("--trigger-version-arn", gone),
     )
@@ -422,8 +428,10 @@ def test_a_switch_that_fails_halfway_gives_everything_back(releases, canary, too
 
 def test_a_switch_that_was_overtaken_touches_nothing(releases, tool):
     point(releases, releases.good)
+    take_lock(tool, releases.bad)
     switch = tool(
-        *("ops.release.switch", "--expected", releases.live.version_arn, "--or-give-back"),
+        *("ops.release.switch", "--token", "mine", "--or-give-back"),
+        *("--expected", releases.live.version_arn),
         *("--state-machine-version-arn", releases.bad.version_arn),
         *("--trigger-version-arn", releases.bad.functions["trigger-etl"]),
     )
