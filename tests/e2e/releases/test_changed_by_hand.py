@@ -14,7 +14,9 @@ SETTINGS = ("CodeSha256", "Environment", "Handler", "Layers", "MemorySize", "Rol
 def settings(project, function) -> dict:
     """Return how a function, or a version of it, runs."""
     found = project.client("lambda").get_function_configuration(FunctionName=function)
-    return {name: found.get(name) for name in SETTINGS}
+    # A function whose variables were all removed has an empty environment, another one none.
+    environment = found.get("Environment", {}).get("Variables", {})
+    return {name: found.get(name) for name in SETTINGS} | {"Environment": environment}
 
 
 def live_version(project) -> str:
