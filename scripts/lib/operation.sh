@@ -116,6 +116,7 @@ interrupt() {
   trap '' INT TERM
   INTERRUPTED="$1"
   if [[ -n "$CHILD" ]]; then
+    # Its own signal first, so that a canary says by what it was interrupted; TERM for what ignores SIGINT.
     kill -s "${1#SIG}" "$CHILD" 2>/dev/null || true
     kill -TERM "$CHILD" 2>/dev/null || true
     await_child || true
