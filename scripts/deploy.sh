@@ -198,6 +198,7 @@ smoke_test() {
     --state-machine-version-arn "$GREEN" --trigger-version-arn "$TRIGGER"
 }
 
+# Whatever comes of a canary, what is live before it is live after it.
 # Globals: STRATEGY, LIVE, GREEN, TRIGGER, LOCK_TOKEN; TOUCHED (set)
 shift_traffic() {
   if [[ "$STRATEGY" == blue-green ]]; then
@@ -210,6 +211,7 @@ shift_traffic() {
     TOUCHED=yes
     interruptible python -m ops.release.canary run --env "$ENVIRONMENT" --token "$LOCK_TOKEN" --live "$LIVE" \
       --state-machine-version-arn "$GREEN" --trigger-version-arn "$TRIGGER"
+    TOUCHED=no
   fi
 }
 

@@ -66,8 +66,7 @@ take_lock() {
 }
 
 # The only phase that changes what is live; refused whoever has lost the lock. A deploy that fails here leaves what was live
-# before, also after a canary has shared it; a rollback leaves what it has switched already, since what it left had a reason
-# to be left.
+# before; a rollback leaves what it has switched already, since what it left had a reason to be left.
 # Globals: LIVE, GREEN, TRIGGER, LOCK_TOKEN; TOUCHED, LIVE_STATE_MACHINE, LIVE_TRIGGER (set)
 switch_live() {
   local code=0 or_give_back=()

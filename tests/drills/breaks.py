@@ -30,6 +30,7 @@ class Break:
 
     what: str
     denied: tuple[str, ...] = ()
+    role: str = ""  # of the environment, to which they are denied; none: to the user that deploys
     damage: Damage | None = None
     alarm: bool = False
 
@@ -40,20 +41,22 @@ def denied(*actions: str) -> Break:
 
 
 @contextlib.contextmanager
-def denying(project: Project) -> Iterator[Callable[[tuple[str, ...]], None]]:
-    """Give a function that denies actions to the user that deploys, until the end of the block."""
+def denying(project: Project, broken: Break) -> Iterator[None]:
+    """Deny a break's actions until the end of the block."""
     iam = project.client("iam")
-
-    def deny(actions: tuple[str, ...]) -> None:
-        statement = {"Effect": "Deny", "Action": list(actions), "Resource": "*"}
-        policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-        iam.put_user_policy(UserName=_USER, PolicyName=_POLICY, PolicyDocument=policy)
-
+    statement = {"Effect": "Deny", "Action": list(broken.denied), "Resource": "*"}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    if broken.role:
+        put, delete = iam.put_role_policy, iam.delete_role_policy
+        whose = {"RoleName": f"{PREFIX}-{broken.role}", "PolicyName": _POLICY}
+    else:
+        put, delete = iam.put_user_policy, iam.delete_user_policy
+        whose = {"UserName": _USER, "PolicyName": _POLICY}
+    put(**whose, PolicyDocument=policy)
     try:
-        yield deny
+        yield
     finally:
-        with contextlib.suppress(iam.exceptions.NoSuchEntityException):
-            iam.delete_user_policy(UserName=_USER, PolicyName=_POLICY)
+        delete(**whose)
 
 
 @contextlib.contextmanager
@@ -117,32 +120,39 @@ def wait_until_shared(project: Project) -> None:
 
 
 # A phase of deploy.sh that is missing here turns a test red (tests/unit/test_drills.py).
-BREAKS: dict[str, Break | None] = {
-    "check_target": denied("states:DescribeStateMachineAlias"),
-    "verify_release": Break("a damaged artifact", damage=_damaged_artifact),
-    "check_gates": Break("an approval that is missing", damage=_unapproved),
-    "check_tables": denied("redshift-data:ExecuteStatement"),
+BREAKS: dict[str, tuple[Break, ...]] = {
+    "check_target": (denied("states:DescribeStateMachineAlias"),),
+    "verify_release": (Break("a damaged artifact", damage=_damaged_artifact),),
+    "check_gates": (Break("an approval that is missing", damage=_unapproved),),
+    "check_tables": (denied("redshift-data:ExecuteStatement"),),
     # It asks AWS nothing about a release that is not live: there it can only be killed.
-    "compare_with_live": None,
-    "artifact_bucket": denied("s3:ListBucket"),
-    "take_lock": denied("s3:PutObject"),
-    "backup": denied("lambda:GetFunction", "lambda:GetFunctionConfiguration"),
-    "end_canary": denied("states:UpdateStateMachineAlias"),
-    "artifacts_stack": denied("cloudformation:CreateChangeSet"),
-    "upload_release": denied("s3:PutObject"),
-    "data_stack": denied("cloudformation:CreateChangeSet"),
-    "application_stack": denied("cloudformation:ExecuteChangeSet"),
-    "monitoring_stack": denied("cloudformation:CreateChangeSet"),
-    "publish": denied("lambda:PublishVersion"),
-    "prepare_warehouse": denied(
-        "redshift-data:ExecuteStatement", "redshift-data:BatchExecuteStatement"
+    "compare_with_live": (),
+    "artifact_bucket": (denied("s3:ListBucket"),),
+    "take_lock": (denied("s3:PutObject"),),
+    "backup": (denied("lambda:GetFunction", "lambda:GetFunctionConfiguration"),),
+    "end_canary": (denied("states:UpdateStateMachineAlias"),),
+    "artifacts_stack": (denied("cloudformation:CreateChangeSet"),),
+    "upload_release": (denied("s3:PutObject"),),
+    "data_stack": (denied("cloudformation:CreateChangeSet"),),
+    "application_stack": (denied("cloudformation:ExecuteChangeSet"),),
+    "monitoring_stack": (denied("cloudformation:CreateChangeSet"),),
+    "publish": (denied("lambda:PublishVersion"),),
+    "prepare_warehouse": (
+        denied("redshift-data:ExecuteStatement", "redshift-data:BatchExecuteStatement"),
     ),
-    "publish_state_machine": denied(
-        "states:UpdateStateMachine", "states:PublishStateMachineVersion"
+    "publish_state_machine": (
+        denied("states:UpdateStateMachine", "states:PublishStateMachineVersion"),
     ),
-    "smoke_test": denied("states:StartExecution"),
-    "shift_traffic": Break("an alarm during the canary", alarm=True),
-    "switch_live": denied("states:UpdateStateMachineAlias"),
-    "record_deploy": denied("s3:PutObject"),
-    "prune": denied("states:ListStateMachineVersions"),
+    "smoke_test": (
+        denied("states:StartExecution"),
+        Break(
+            "a smoke test that fails: no function may be called",
+            denied=("lambda:InvokeFunction",),
+            role="etl-states",
+        ),
+    ),
+    "shift_traffic": (Break("an alarm during the canary", alarm=True),),
+    "switch_live": (denied("states:UpdateStateMachineAlias"),),
+    "record_deploy": (denied("s3:PutObject"),),
+    "prune": (denied("states:ListStateMachineVersions"),),
 }

@@ -1,6 +1,7 @@
 """Breaks a deploy in a phase, looks at what is live, feeds a file, and deploys again."""
 
 import contextlib
+import functools
 import itertools
 import os
 import re
@@ -102,7 +103,7 @@ class PhaseDrill:
         self._day = FIRST_DAY
 
     def run(self, phase: str, version: str, other: str = "") -> list[Row]:
-        """Break a deploy of `version` in a phase, by its break and by SIGKILL as it begins and
+        """Break a deploy of `version` in a phase, by its breaks and by SIGKILL as it begins and
         when it has ended; then deploy it again.
 
         Once the deploy is on record, the same again has nothing to do: a phase that comes after the
@@ -134,10 +135,10 @@ class PhaseDrill:
     def _attempts(
         self, phase: str, options: tuple[str, ...]
     ) -> Iterator[tuple[Row, Callable[[Row, str], float]]]:
-        if broken := BREAKS[phase]:
+        for broken in BREAKS[phase]:
             yield (
                 Row(phase, broken.what),
-                lambda row, version: self._break(row, version, broken, options),
+                functools.partial(self._break, broken=broken, options=options),
             )
         yield (
             Row(phase, "SIGKILL as it begins"),
@@ -156,15 +157,14 @@ class PhaseDrill:
 
     # ---- how it is broken ------------------------------------------------------------------------
 
-    def _break(self, row: Row, version: str, broken: Break, options: tuple[str, ...]) -> float:
+    def _break(self, row: Row, version: str, *, broken: Break, options: tuple[str, ...]) -> float:
         with contextlib.ExitStack() as stack:
             if broken.damage:
                 stack.enter_context(broken.damage(self._checkout, version))
             deploy = Deploy(self._checkout, version, *options)
-            deny = stack.enter_context(denying(self._checkout))
             deploy.until(row.phase)
             if broken.denied:
-                deny(broken.denied)
+                stack.enter_context(denying(self._checkout, broken))
             deploy.go_on()
             if broken.alarm:
                 wait_until_shared(self._checkout)
@@ -224,14 +224,11 @@ class PhaseDrill:
             yield f"live is {self._release_live()} by now"
 
     def _promised(self, row: Row) -> tuple[str, ...]:
-        """Return what may be live after a break: only the switch changes it. A canary gives back
-        what it shares, unless it was good and the deploy is killed before the switch."""
+        """Return what may be live after a break: only the switch changes it."""
         phases = phases_of()
         after = phases.index(row.phase) - phases.index(SWITCH)
         if after > 0 or (after == 0 and row.how == "SIGKILL when it has ended"):
             return (SWITCHED,)
-        if row.phase == "shift_traffic" and row.how == "SIGKILL when it has ended":
-            return (SHARED,)
         if row.phase == "end_canary" and row.how != "SIGKILL when it has ended":
             return (SHARED,)
         return (AS_BEFORE, RETURNED)

@@ -2,11 +2,11 @@
 
 What is live before is blue, the release is green. Both aliases are weighted alike: that of the
 state machine draws for each execution, that of the trigger for each event, so either trigger starts
-executions of either version (docs/decisions/0006). On anything that speaks against green, on a
-signal, and on any error, blue gets everything back; all of the traffic goes to green only by the
-switch that follows. It has a session of its own: what kills the deploy with all of its group leaves
-the canary, which gives everything back. Killed itself, as when the machine is lost, it leaves
-weights, which the next deploy or rollback ends.
+executions of either version (docs/decisions/0006). However it ends, blue has everything back: on
+anything that speaks against green, on a signal, on any error, and where green was good, too, since
+only the switch that follows changes what is live. It has a session of its own: what kills the
+deploy with all of its group leaves the canary, which gives everything back. Killed itself, as when
+the machine is lost, it leaves weights, which the next deploy or rollback ends.
 """
 
 import argparse
@@ -20,8 +20,6 @@ import time
 from ops.data.runs import SUCCEEDED
 from ops.environment import Environment, command
 from ops.release import lock
-from ops.release.deploys import SUCCEEDED as DEPLOYED
-from ops.release.deploys import history
 from ops.release.live import describe, routes
 from ops.release.switch import (
     Versions,
@@ -72,7 +70,7 @@ class Interruption:
 
 
 class Canary:
-    """One canary: from blue alone to the last weight of green, or back to blue alone."""
+    """One canary: from blue alone to the last weight of green, and back to blue alone."""
 
     def __init__(
         self, environment: Environment, blue: Versions, green: Versions, lease: lock.Lease
@@ -87,7 +85,7 @@ class Canary:
         self._shown = ""  # what was said last of its executions
 
     def run(self) -> None:
-        """Go through the configured weights; raise Returned when blue got everything back.
+        """Go through the configured weights; raise Returned when something spoke against green.
 
         Raises Locked, and touches nothing more, once somebody else holds the environment.
         """
@@ -101,6 +99,8 @@ class Canary:
                 self._step(weight, settings["interval_seconds"])
             self._settle(settings["finish_seconds"], settings["metrics_seconds"])
             self._require_executions(settings["min_executions"])
+            return_to(self._environment, self._blue)
+            _say("nothing speaks against it; until the switch, all goes to what is live")
         except lock.Locked:
             raise
         except Breach as breach:
@@ -178,9 +178,8 @@ def _say(line: str) -> None:
 
 
 # ---- weights -----------------------------------------------------------------------------------
-# Executions are given first and events taken back first, and so does the switch give executions
-# first. So, wherever this is killed: where executions are shared, blue is live; where only events
-# are, the switch had begun.
+# Executions are given first and events taken back first: wherever this is killed, executions tell
+# that something is shared, and blue, which never has less than half of them, is live.
 
 
 def _share(environment: Environment, blue: Versions, green: Versions, weight: int):
@@ -200,25 +199,13 @@ def leftover(environment: Environment) -> str:
         green = list(weights)[1]
         release = describe(environment, green).release
         return f"{weights[green]} % of executions go to {release}, which nobody watches"
-    if weights and event_routes(environment)[1]:
-        return "the trigger's alias is still shared, though executions are not"
     return ""
 
 
 def end(environment: Environment) -> None:
     """End what a killed canary has left: everything goes to what is live."""
-    weights = routes(environment)
-    trigger, other = event_routes(environment)
-    if len(weights) > 1:
-        return_to(environment, Versions(next(iter(weights)), trigger))
-    elif other:
-        live = describe(environment, next(iter(weights))).release
-        known = (
-            record["live"]["trigger_version_arn"].rpartition(":")[2]
-            for record in history(environment)
-            if record["to"] == live and record["result"] == DEPLOYED
-        )
-        route_events(environment, next(known, next(iter(other))))
+    blue, trigger = next(iter(routes(environment))), event_routes(environment)[0]
+    return_to(environment, Versions(blue, trigger))
 
 
 @command

@@ -46,8 +46,8 @@ def switch(
 
     Raises OperationError when what is live is no longer `expected` (a version's ARN; empty: none),
     and Locked when the lock of this token is somebody else's by now.
-    With `or_give_back` whatever else goes wrong, a Ctrl-C too, ends in Returned: after a canary
-    part of the traffic would stay with a release that nobody watches.
+    With `or_give_back` whatever else goes wrong, a Ctrl-C too, ends in Returned: else executions
+    could stay switched and events not.
     """
     lock.renew(environment, token)
     found, trigger = routes(environment), event_routes(environment)[0]
