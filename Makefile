@@ -11,6 +11,10 @@ ENV ?= dev
 TARGET ?= local
 export ENV VERSION TO BACKUP STRATEGY SET FROM ROLE FROM_PROFILE MESSAGE FILES PHASES SIZES PEERS ROUNDS
 
+# What a user writes is passed on as it is: Make would take a dollar sign for the start of a variable of its own.
+TEXTS := ACCEPT BACKUP COUNT DATASET FILE FOLDER FROM MESSAGE MONTH ON ROLE SET SQL TO VERSION
+$(foreach name,$(TEXTS),$(if $(filter-out undefined,$(origin $(name))),$(eval override export $(name) := $$(value $(name)))))
+
 # ---- where things are ------------------------------------------------------------------------------------------------
 export PATH := $(CURDIR)/.venv/dev/bin:$(CURDIR)/.venv/uv/bin:$(PATH)
 export PYTHONPATH := $(CURDIR)/scripts:$(CURDIR)/lambdas/layers/common/python
@@ -209,8 +213,9 @@ e2e: setup ## Deploy and prove rows in the warehouse
 	  $(foreach suite,$(E2E_LONG),--ignore $(suite)) tests/e2e
 	python -m ops.checks.evidence_of_tests end $@
 
-e2e-long: setup ## Broken releases, promotion, canary, restore, plan, drift, replays and faults on whole environments: an hour
-	@python -m pytest $(E2E_LONG)
+e2e-long: setup ## Broken releases, promotion, canary, restore, plan, drift, replays and faults on whole environments: half an hour
+	@scripts/build.sh >/dev/null # once, for both workers
+	python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(E2E_LONG)
 
 pipeline-test: setup ## Run the Jenkinsfile against local AWS, and broken ones; TESTS=all: its test stages whole; TESTS=few: nothing is deployed
 	@scripts/setup_groovy.sh

@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 
 from localaws.glue_spark import RUNTIME, Spark, SparkError, find_spark
-from localaws.settings import HOST, REGION, Settings
+from localaws.settings import HOST, REGION, Settings, SettingsError
 
 _ACCOUNT = "000000000000"
 _BUCKET = "training"
@@ -190,7 +190,12 @@ def main() -> int:
         asyncio.run(train())
         return 0
     try:
-        if done := make(Settings.from_environment()):
+        settings = Settings.from_environment()
+    except SettingsError as error:
+        print(f"local AWS: {error}", file=sys.stderr)
+        return 1
+    try:
+        if done := make(settings):
             print(f"AppCDS: {done}", file=sys.stderr)
     except (SparkError, subprocess.TimeoutExpired) as error:
         print(f"AppCDS: {error}; Glue runs work, and start slowly", file=sys.stderr)

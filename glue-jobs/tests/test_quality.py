@@ -82,11 +82,11 @@ VERDICTS = [
     ),
     (
         rule("column_values_to_be_unique", column="key"),
-        (False, "values that no other row has in all", "3 of 4 rows differ (75%)"),
+        (False, "values that no other row has in all", "3 of 4 rows break it (75%)"),
     ),
     (
         rule("column_values_to_be_unique", column="name"),
-        (False, "values that no other row has in all", "2 of 3 rows differ (66.67%)"),
+        (False, "values that no other row has in all", "2 of 3 rows break it (66.67%)"),
     ),
     (
         rule("compound_columns_to_be_unique", column_list=["name", "price"]),
@@ -94,11 +94,11 @@ VERDICTS = [
     ),
     (
         rule("column_values_to_be_between", column="price", min_value=0.5, strict_min=True),
-        (False, "values more than 0.5 in all rows", "1 of 3 rows differ (33.33%)"),
+        (False, "values more than 0.5 in all rows", "1 of 3 rows break it (33.33%)"),
     ),
     (
         rule("column_values_to_be_between", column="time", max_value="2017-01-01 10:00:00"),
-        (False, "values at most 2017-01-01 10:00:00", "1 of 3 rows differ (33.33%)"),
+        (False, "values at most 2017-01-01 10:00:00", "1 of 3 rows break it (33.33%)"),
     ),
     (
         rule("column_values_to_be_in_set", column="key", value_set=list(range(1, 20))),
@@ -106,7 +106,7 @@ VERDICTS = [
     ),
     (
         rule("column_values_to_match_regex", column="name", regex="^[a-z]+$"),
-        (False, "a match of ^[a-z]+$", "1 of 3 rows differ (33.33%)"),
+        (False, "a match of ^[a-z]+$", "1 of 3 rows break it (33.33%)"),
     ),
     (
         rule("column_values_to_be_of_type", column="price", type_="LongType"),
@@ -114,11 +114,11 @@ VERDICTS = [
     ),
     (
         rule("column_value_lengths_to_be_between", column="name", max_value=2),
-        (False, "characters: at most 2", "2 of 3 rows differ (66.67%)"),
+        (False, "characters: at most 2", "2 of 3 rows break it (66.67%)"),
     ),
     (
         rule("column_pair_values_a_to_be_greater_than_b", column_A="price", column_B="least"),
-        (False, "price > least", "1 of 3 rows differ (33.33%)"),
+        (False, "price > least", "1 of 3 rows break it (33.33%)"),
     ),
     (
         rule(
@@ -132,7 +132,7 @@ VERDICTS = [
         (
             True,
             "price >= least in at least 50% of the rows that have values",
-            "1 of 2 rows differ (50%)",
+            "1 of 2 rows break it (50%)",
         ),
     ),
     (

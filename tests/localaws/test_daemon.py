@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import PYTHON, LocalAws, free_port, new_home
+from tests.conftest import PYTHON, REPOSITORY, LocalAws, free_port, new_home
 from tests.localaws.workshop import TRUST, Workshop, wait_until
 
 # Ceilings, so that local AWS stays something to start without a thought: twice what is measured.
@@ -162,6 +162,14 @@ def test_a_setting_that_cannot_work_is_named(aws, settings, message):
     assert failed.returncode == 1
     assert message in failed.stderr
     assert "Traceback" not in failed.stderr
+
+
+def test_the_set_up_names_such_a_setting_too(aws):
+    env = aws.env | {"LOCALAWS_PORT": "http", "PYTHONPATH": str(REPOSITORY)}
+    command = [str(PYTHON), "-m", "localaws.glue_archive"]
+    failed = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert failed.returncode == 1
+    assert failed.stderr.startswith("local AWS: LOCALAWS_PORT='http' is not a port")
 
 
 def test_a_home_of_another_user_is_refused(aws):

@@ -95,6 +95,15 @@ bats_require_minimum_version 1.5.0
   refuses "backup 'v1'" scripts/rollback.sh --env dev --backup v1
 }
 
+@test "what make is given reaches a command as it was written" {
+  show='show: ; @printf "%s|" "$$SQL" "$${FILE:-}"'
+  run make --eval "$show" show SQL="select '\$100 \$(shell echo no)'" FILE='a $b.csv'
+  [ "$status" -eq 0 ]
+  [ "$output" = "select '\$100 \$(shell echo no)'|a \$b.csv|" ]
+  SQL='$1' run make --eval "$show" show
+  [ "$output" = '$1||' ]
+}
+
 @test "every make target is valid bash in a folder with spaces and parentheses" {
   folder="$BATS_TEST_TMPDIR/a b (c)"
   mkdir "$folder"

@@ -146,7 +146,7 @@ def _values(rule: Rule, evidence: Evidence) -> Verdict:
     return Verdict(
         _is_mostly(judged, unexpected, rule.mostly),
         f"{EXPECTED[rule.type](rule.kwargs)} in {_mostly(rule)} rows that have values",
-        _observed(unexpected, judged, "rows differ"),
+        _observed(unexpected, judged, "rows break it"),
         result,
     )
 

@@ -20,7 +20,7 @@ BRAND = {
     "severity": "warning",
     "success": False,
     "expected": "one of A, B in all rows that have values",
-    "observed": "2 of 91 rows differ (2.198%)",
+    "observed": "2 of 91 rows break it (2.198%)",
     "result": {"element_count": 91, "unexpected_count": 2},
 }
 REPORT = {
@@ -140,7 +140,7 @@ def test_another_broken_rule_warns_and_the_run_passes(bucket, context, capsys):
 
     told = (
         "expect_column_values_to_be_in_set(brand): expected one of A, B in all rows that have "
-        "values; observed 2 of 91 rows differ (2.198%)"
+        "values; observed 2 of 91 rows break it (2.198%)"
     )
     assert answer["warnings"] == [told]
     assert answer["rules"][1]["state"] == "warned"
