@@ -15,7 +15,7 @@ source "$REPOSITORY/scripts/lib/stacks.sh"
 
 # Back by alias: what was live before is still there.
 readonly PHASES=(
-  check_target       # is this the account and region that the environment is configured for?
+  check_target       # is this the account and region of the environment, and may the caller go back there?
   choose_release     # the previous one or --to; refused unless all that it calls is there
   take_lock          # one deploy or rollback at a time; from here on there is a record
   switch_live        # both aliases; files that arrive from here on are that release's
@@ -26,7 +26,7 @@ readonly PHASES=(
 
 # Back to a backup: whatever of it was deleted or changed is made again, and tested before it is live.
 readonly RESTORE_PHASES=(
-  check_target          # is this the account and region that the environment is configured for?
+  check_target          # is this the account and region of the environment, and may the caller make all of it anew?
   choose_backup         # read whole, or refused; what is as it was, changed, missing
   take_lock             # one deploy or rollback at a time; from here on there is a record
   restore_release       # releases/<version>/ in the bucket
@@ -43,7 +43,7 @@ readonly RESTORE_PHASES=(
 )
 
 declare -rA REMEDIES=(
-  [check_target]="choose credentials of the right account (AWS_PROFILE), or correct config/<env>/settings.yaml"
+  [check_target]="choose credentials of the right account that may do this (AWS_PROFILE), or correct config/<env>/settings.yaml"
   [choose_release]="choose one of the releases named above (TO=); make releases lists them"
   [choose_backup]="nothing was touched: choose another backup (BACKUP=); make backups lists them"
   [take_lock]="wait for the command named above, or break its lock: BREAK_LOCK=1, or --break-lock"

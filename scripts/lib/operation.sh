@@ -42,13 +42,12 @@ write_record() {
   [[ "$1" == running ]] || RECORDED=yes
 }
 
-# The first phase: refuses another account or region than the environment's, and who may not deploy there.
+# The first phase: refuses another account or region than the environment's, and who may not do there what is asked for.
 # Globals: ACTION; PREFIX, ACCOUNT, REGION, CALLER, LIVE, FROM, LEFTOVER, STRATEGY, STATE_MACHINE (set)
 # shellcheck disable=SC2034  # read by the scripts
 check_target() {
-  local target lines to_deploy=()
-  [[ "$ACTION" != deploy ]] || to_deploy=(--to-deploy)
-  target="$(python -m ops.release.target --env "$ENVIRONMENT" "${to_deploy[@]}")"
+  local target lines
+  target="$(python -m ops.release.target --env "$ENVIRONMENT" ${ACTION:+--to "$ACTION"})"
   mapfile -t lines <<<"$target" # the last ones may be empty, and then are not there
   PREFIX="${lines[0]}" ACCOUNT="${lines[1]}" REGION="${lines[2]}" CALLER="${lines[3]}"
   LIVE="${lines[5]:-}" FROM="${lines[6]:-}" LEFTOVER="${lines[7]:-}"

@@ -1,4 +1,4 @@
-"""With TARGET=aws, whoever may not deploy is told so, and what to do; nothing is touched.
+"""With TARGET=aws, whoever may not deploy or go back is told so, and what to do; nothing is touched.
 
 The caller's own settings decide where it goes: here to local accounts that do not match.
 """
@@ -13,19 +13,21 @@ import boto3
 import pytest
 from botocore.config import Config
 from ops.environment import Environment
-from ops.release.caller_permissions import needs
+from ops.release.caller_permissions import needs_of
 
 from tests.conftest import ACCOUNTS, REPOSITORY
 
 # The first phase after the target was checked refuses it, and touches nothing either.
-VERSION = "no-such-version"
+DEPLOY = ("deploy", "VERSION=no-such-version")
+ROLLBACK = ("rollback", "TO=no-such-version")
+RESTORE = ("rollback", "BACKUP=20260101T000000000Z-none")
 
 
-def deploy(aws, settings) -> subprocess.CompletedProcess:
-    """Run make deploy ENV=dev TARGET=aws with AWS settings of the caller's own."""
+def make(aws, settings, *command) -> subprocess.CompletedProcess:
+    """Run make ENV=dev TARGET=aws with AWS settings of the caller's own."""
     kept = {name: os.environ[name] for name in ("HOME", "PATH", "LANG", "CI") if name in os.environ}
     return subprocess.run(
-        ["make", "--silent", "deploy", "ENV=dev", "TARGET=aws", f"VERSION={VERSION}"],
+        ["make", "--silent", *command, "ENV=dev", "TARGET=aws"],
         cwd=REPOSITORY,
         env=kept | {"AWS_ENDPOINT_URL": aws.url, "NO_PROXY": "127.0.0.1"} | settings,
         text=True,
@@ -96,16 +98,16 @@ def everything(aws) -> dict[str, list]:
 
 @pytest.fixture(name="refused")
 def fixture_refused(local_aws):
-    """A function that deploys and returns what it says: it must be refused at once, and all of
-    the accounts must be as before."""
+    """A function that deploys, or does what else it is told, and returns what it says: it must be
+    refused at once, and all of the accounts must be as before."""
 
-    def refused(settings) -> str:
+    def refused(settings, *command) -> str:
         before = everything(local_aws)
-        done = deploy(local_aws, settings)
+        done = make(local_aws, settings, *(command or DEPLOY))
         assert done.returncode != 0 and done.stdout == ""
         assert "FAILED in phase check_target" in done.stderr, done.stderr
-        assert "==> verify_release" not in done.stderr
-        assert "deploy: remedy: " in done.stderr
+        assert done.stderr.count("==> ") == 1
+        assert ": remedy: choose credentials of the right account" in done.stderr
         assert everything(local_aws) == before
         return done.stderr
 
@@ -136,8 +138,8 @@ def fixture_user(local_aws):
         iam.delete_user(UserName=name)
 
 
-def least_policy() -> list[dict]:
-    """Return the statements that allow what the deploy asks for, and nothing else."""
+def least_policy(action="deploy") -> list[dict]:
+    """Return the statements that allow what an action asks for, and nothing else."""
     own = {
         "Effect": "Allow",
         "Action": "iam:SimulatePrincipalPolicy",
@@ -150,7 +152,7 @@ def least_policy() -> list[dict]:
             "Resource": need.resource,
             **({"Condition": {"StringEquals": need.context}} if need.context else {}),
         }
-        for need in needs(Environment.load("dev"))
+        for need in needs_of(Environment.load("dev"), action)
     ]
 
 
@@ -158,10 +160,10 @@ def deny(action) -> dict:
     return {"Effect": "Deny", "Action": action, "Resource": "*"}
 
 
-def test_another_account_is_refused(local_aws, refused):
-    said = refused(profile_settings(local_aws, "qa"))
+@pytest.mark.parametrize("command", [DEPLOY, ROLLBACK, RESTORE], ids=" ".join)
+def test_another_account_is_refused(local_aws, refused, command):
+    said = refused(profile_settings(local_aws, "qa"), *command)
     assert "account 222222222222; dev is configured for account 111111111111" in said
-    assert "choose credentials of the right account" in said
 
 
 def test_another_region_is_refused(local_aws, refused):
@@ -234,8 +236,29 @@ def test_who_may_not_ask_is_told_what_it_needs(user, refused):
     assert "allow it iam:SimulatePrincipalPolicy" in refused(user(*policy))
 
 
-def test_who_may_deploy_gets_past_the_target(local_aws, user):
+@pytest.mark.parametrize(
+    ("command", "action", "denied"),
+    [
+        (ROLLBACK, "rollback", "lambda:UpdateAlias"),
+        (ROLLBACK, "rollback", "states:StartExecution"),
+        (RESTORE, "restore", "lambda:CreateFunction"),
+    ],
+)
+def test_going_back_names_a_missing_permission(user, refused, command, action, denied):
+    said = refused(user(*least_policy(action), deny(denied)), *command)
+    assert f"is not allowed {denied} on arn:aws:" in said and "explicitDeny" in said
+
+
+@pytest.mark.parametrize(
+    ("command", "action", "phase"),
+    [
+        (DEPLOY, "deploy", "verify_release"),
+        (ROLLBACK, "rollback", "choose_release"),
+        (RESTORE, "restore", "choose_backup"),
+    ],
+)
+def test_who_may_do_it_gets_past_the_target(local_aws, user, command, action, phase):
     """What is refused above is refused for its own reason: with the right settings it goes on."""
-    for settings in (profile_settings(local_aws, "dev"), user(*least_policy())):
-        done = deploy(local_aws, settings)
-        assert "FAILED in phase verify_release" in done.stderr, done.stderr
+    for settings in (profile_settings(local_aws, "dev"), user(*least_policy(action))):
+        done = make(local_aws, settings, *command)
+        assert f"FAILED in phase {phase}" in done.stderr, done.stderr

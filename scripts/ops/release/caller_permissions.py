@@ -1,4 +1,4 @@
-"""Whether whoever deploys may do it, asked before anything is changed.
+"""Whether whoever deploys or goes back may do it, asked before anything is changed.
 
 IAM simulates what the phases call, and what CloudFormation calls in the caller's name to make the
 resources whose names are known beforehand. What has an ARN that AWS chooses, such as a key or the
@@ -6,6 +6,7 @@ workgroup, cannot be asked for; a phase that is refused such a thing fails befor
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from botocore.exceptions import ClientError
 
@@ -15,6 +16,37 @@ from ops.release.permissions import GLUE, LAMBDA, STATES, Need, refusals
 
 # Who the roles are passed to, by the ends of the roles' names.
 PASSED = {name: LAMBDA for name in FUNCTIONS} | {"etl-glue": GLUE, "etl-states": STATES}
+DEPLOY, ROLLBACK, RESTORE = "deploy", "rollback", "restore"
+# What going back by alias calls, of all that a deploy does: it looks, locks, switches, tests, tells.
+OF_ROLLBACK = frozenset(
+    {
+        "lambda:GetAlias",
+        "lambda:GetFunctionConfiguration",
+        "lambda:InvokeFunction",
+        "lambda:UpdateAlias",
+        "s3:DeleteObject",
+        "s3:DeleteObjectVersion",
+        "s3:GetObject",
+        "s3:ListBucket",
+        "s3:ListBucketVersions",
+        "s3:PutObject",
+        "states:DescribeExecution",
+        "states:DescribeStateMachine",
+        "states:DescribeStateMachineAlias",
+        "states:GetExecutionHistory",
+        "states:StartExecution",
+        "states:UpdateStateMachineAlias",
+    }
+)
+
+
+def needs_of(environment: Environment, action: str) -> Iterator[Need]:
+    """Yield what an action has to be allowed; a restore makes anew whatever a deploy makes."""
+    for need in needs(environment):
+        if action == ROLLBACK:
+            need = replace(need, actions=tuple(sorted(OF_ROLLBACK.intersection(need.actions))))
+        if need.actions:
+            yield need
 
 
 def needs(environment: Environment) -> Iterator[Need]:
@@ -181,11 +213,11 @@ def _storage(environment: Environment) -> Iterator[Need]:
     yield Need(("s3:GetObject", "s3:DeleteObjectVersion"), f"{data}/data/runs/x")
 
 
-def require_permissions(environment: Environment, caller_arn: str) -> str:
+def require_permissions(environment: Environment, caller_arn: str, action: str = DEPLOY) -> str:
     """Return what was asked for, in words; raise OperationError with all that is not allowed."""
     if caller_arn.endswith(":root"):
         return "the account's root user: nothing is refused it"
-    demanded = list(needs(environment))
+    demanded = list(needs_of(environment, action))
     try:
         iam = environment.client("iam")
         principal = _principal(iam, caller_arn)

@@ -1,7 +1,7 @@
-"""What a deploy must know before it starts: where it goes, as whom, and what is live there.
+"""What an operation must know before it starts: where it goes, as whom, and what is live there.
 
-Refuses credentials of another account and another region than the environment's, and for a deploy
-a caller who would be refused something on the way.
+Refuses credentials of another account and another region than the environment's, and a caller who
+would be refused something on the way.
 """
 
 import argparse
@@ -10,7 +10,7 @@ import sys
 import boto3
 
 from ops.environment import Environment, OperationError, command
-from ops.release.caller_permissions import require_permissions
+from ops.release.caller_permissions import DEPLOY, RESTORE, ROLLBACK, require_permissions
 from ops.release.canary import leftover
 from ops.release.live import live_release
 
@@ -32,12 +32,16 @@ def main() -> int:
     canary has left, a line each."""
     parser = argparse.ArgumentParser(prog="python -m ops.release.target", description=__doc__)
     parser.add_argument("--env", required=True)
-    parser.add_argument("--to-deploy", action="store_true", help="whether the caller may deploy")
+    parser.add_argument(
+        "--to",
+        choices=(DEPLOY, ROLLBACK, RESTORE),
+        help="what the caller must be allowed; default: to look is enough",
+    )
     arguments = parser.parse_args()
     environment = Environment.load(arguments.env)
     who = caller(environment)
-    if arguments.to_deploy:
-        require_permissions(environment, who)
+    if arguments.to:
+        require_permissions(environment, who, arguments.to)
     live = live_release(environment)
     print(environment.prefix, environment.account_id, environment.region, who, sep="\n")
     print(environment.config["release"]["strategy"])
