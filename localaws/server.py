@@ -29,7 +29,7 @@ from localaws import (
     glue,
     hooks,
     iam,
-    iam_resources,
+    iam_requests,
     iam_simulation,
     lambda_,
     lambda_aliases,
@@ -48,7 +48,7 @@ from localaws.settings import FAILURE_MARK, HOST, Settings
 EXTENSIONS = (
     persistence,
     iam,
-    iam_resources,
+    iam_requests,
     iam_simulation,
     s3,
     s3_faults,

@@ -46,8 +46,9 @@ write_record() {
 # Globals: ACTION; PREFIX, ACCOUNT, REGION, CALLER, LIVE, FROM, LEFTOVER, STRATEGY, STATE_MACHINE (set)
 # shellcheck disable=SC2034  # read by the scripts
 check_target() {
-  local target lines
-  target="$(python -m ops.release.target --env "$ENVIRONMENT" ${ACTION:+--to "$ACTION"})"
+  local target lines to=()
+  [[ ! "$ACTION" =~ ^(deploy|rollback|restore)$ ]] || to=(--to "$ACTION") # a plan and a backup change nothing
+  target="$(python -m ops.release.target --env "$ENVIRONMENT" "${to[@]}")"
   mapfile -t lines <<<"$target" # the last ones may be empty, and then are not there
   PREFIX="${lines[0]}" ACCOUNT="${lines[1]}" REGION="${lines[2]}" CALLER="${lines[3]}"
   LIVE="${lines[5]:-}" FROM="${lines[6]:-}" LEFTOVER="${lines[7]:-}"

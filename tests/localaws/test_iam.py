@@ -68,6 +68,34 @@ def test_a_user_may_do_what_its_policy_allows_and_no_more(local_aws, bucket):
         reader.put_object(Bucket=bucket, Key="file", Body=b"other")
 
 
+@pytest.mark.parametrize(
+    ("action", "call", "more"),
+    [
+        ("GetAlias", "get_alias", {}),
+        ("UpdateAlias", "update_alias", {"FunctionVersion": "1"}),
+        ("DeleteAlias", "delete_alias", {}),
+    ],
+)
+def test_what_is_done_with_an_alias_of_a_function_is_an_action_of_its_own(
+    local_aws, action, call, more
+):
+    # GIVEN a user that may do this alone, with a function that is not there
+    iam, user = local_aws.session("dev").client("iam"), f"switcher-{uuid.uuid4().hex[:8]}"
+    iam.create_user(UserName=user)
+    place = "arn:aws:lambda:us-east-1:111111111111:function:none"
+    statement = {"Effect": "Allow", "Action": f"lambda:{action}", "Resource": place}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    iam.put_user_policy(UserName=user, PolicyName="own", PolicyDocument=document)
+    key = iam.create_access_key(UserName=user)["AccessKey"]
+    functions = client_with_key(local_aws, "lambda", key["AccessKeyId"], key["SecretAccessKey"])
+
+    # THEN it is let through, and what it may not do is denied
+    with pytest.raises(ClientError, match="ResourceNotFound"):
+        getattr(functions, call)(FunctionName="none", Name="live", **more)
+    with pytest.raises(ClientError, match="AccessDenied"):
+        functions.list_aliases(FunctionName="none")
+
+
 def test_a_tls_only_bucket_serves_https_and_denies_plain_http(local_aws, bucket):
     s3 = local_aws.session("dev").client("s3")
     statement = {

@@ -20,10 +20,13 @@ DEPLOY, ROLLBACK, RESTORE = "deploy", "rollback", "restore"
 # What going back by alias calls, of all that a deploy does: it looks, locks, switches, tests, tells.
 OF_ROLLBACK = frozenset(
     {
+        "cloudformation:DescribeStacks",
+        "glue:GetJob",
         "lambda:GetAlias",
         "lambda:GetFunctionConfiguration",
         "lambda:InvokeFunction",
         "lambda:UpdateAlias",
+        "redshift-serverless:GetNamespace",
         "s3:DeleteObject",
         "s3:DeleteObjectVersion",
         "s3:GetObject",
@@ -34,6 +37,7 @@ OF_ROLLBACK = frozenset(
         "states:DescribeStateMachine",
         "states:DescribeStateMachineAlias",
         "states:GetExecutionHistory",
+        "states:ListStateMachineVersions",
         "states:StartExecution",
         "states:UpdateStateMachineAlias",
     }
@@ -47,6 +51,17 @@ def needs_of(environment: Environment, action: str) -> Iterator[Need]:
             need = replace(need, actions=tuple(sorted(OF_ROLLBACK.intersection(need.actions))))
         if need.actions:
             yield need
+    if action in (ROLLBACK, RESTORE):  # which send again what the trigger has failed on
+        queue = f"{environment.region}:{environment.account_id}:{environment.prefix}"
+        yield Need(
+            (
+                "sqs:ChangeMessageVisibility",
+                "sqs:DeleteMessage",
+                "sqs:GetQueueUrl",
+                "sqs:ReceiveMessage",
+            ),
+            f"arn:aws:sqs:{queue}-trigger-dead-letters",
+        )
 
 
 def needs(environment: Environment) -> Iterator[Need]:
@@ -69,6 +84,7 @@ def needs(environment: Environment) -> Iterator[Need]:
             f"arn:aws:cloudformation:{place}:stack/{environment.stack(stack)}/*",
         )
     yield from _storage(environment)
+    # What names an alias or a version is decided by the qualified ARN too.
     for name in FUNCTIONS:
         yield Need(
             (
@@ -90,6 +106,15 @@ def needs(environment: Environment) -> Iterator[Need]:
             ),
             f"arn:aws:lambda:{place}:function:{environment.function(name)}",
         )
+        yield Need(
+            (
+                "lambda:DeleteFunction",
+                "lambda:GetFunction",
+                "lambda:GetFunctionConfiguration",
+                "lambda:InvokeFunction",
+            ),
+            f"arn:aws:lambda:{place}:function:{environment.function(name)}:1",
+        )
     yield Need(
         (
             "states:CreateStateMachine",
@@ -106,7 +131,6 @@ def needs(environment: Environment) -> Iterator[Need]:
         ),
         environment.state_machine_arn,
     )
-    # What names an alias or a version is decided by the qualified ARN too.
     yield Need(
         ("states:DescribeStateMachineAlias", "states:UpdateStateMachineAlias"),
         f"{environment.state_machine_arn}:{LIVE}",
