@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 from chispa import assert_df_equality
-from transformations.casting import cast_columns
+from transformations.casting import WHITESPACE, cast_columns
 from utils.dataset import Column
 
 CASES = {
@@ -57,7 +57,18 @@ CASES = {
         "2017-01-15 10:20:30Z": None,
         "15/01/2017 10:20:30": None,
     },
-    "varchar(10)": {" tea  ": "tea", "\t\r\n": None, "": None, "a\nb": "a\nb", "été": "été"},
+    "varchar(10)": {
+        " tea  ": "tea",
+        "\t\r\n": None,
+        "": None,
+        "a\nb": "a\nb",
+        "été": "été",
+        "!": "!",
+        "\x01": "\x01",  # sorts before all white space, and is none
+        "tea\u00a0": "tea\u00a0",
+        **{f"{character}tea": "tea" for character in WHITESPACE},
+        **{f"tea{character}": "tea" for character in WHITESPACE},
+    },
 }
 
 

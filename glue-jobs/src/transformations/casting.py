@@ -17,8 +17,10 @@ FORMATS = {
     "bigint": r"^\s*[+-]?[0-9]+\s*$",
     "integer": r"^\s*[+-]?[0-9]+\s*$",
     "decimal": r"^\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?\s*$",
+    # Without groups that repeat, which take Java half as long again.
     "timestamp": (
-        r"^\s*(?!0000)[0-9]{4}(-[0-9]{2}){2}[ T][0-9]{2}(:[0-9]{2}){2}(\.[0-9]{1,6})?\s*$"
+        r"^\s*(?!0000)[0-9]{4}-[0-9]{2}-[0-9]{2}"
+        r"[ T][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?\s*$"
     ),
 }
 
@@ -45,8 +47,18 @@ def cast_columns(frame: DataFrame, columns: Sequence[Column]) -> DataFrame:
 def _cast(column: Column) -> Expression:
     text = F.col(column.name)
     if column.kind == "varchar":
-        return F.nullif(F.btrim(text, F.lit(WHITESPACE)), F.lit(""))
+        return _trimmed(text)
     # try_cast answers NULL where a cast fails, whatever the session's ANSI mode.
     value = F.expr(f"try_cast(`{column.name}` AS {column.spark_type})")
     exact = column.kind in ("bigint", "integer")
     return value if exact else F.when(is_written_as(text, column.kind), value)
+
+
+def _trimmed(text: Expression) -> Expression:
+    trimmed = F.nullif(F.btrim(text, F.lit(WHITESPACE)), F.lit(""))
+    # Few values have anything to trim, and to see that is twice as fast: all white space sorts
+    # before "!", the first character that is none.
+    has_none = text >= "!"
+    for character in WHITESPACE:
+        has_none &= ~text.endswith(character)
+    return F.when(has_none, text).otherwise(trimmed)

@@ -11,7 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 from py4j.protocol import Py4JJavaError
-from pyspark.sql import Column as Expression
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import StringType, StructField, StructType
@@ -137,8 +136,7 @@ def read_rows(
     alike: dict[tuple[str, ...], list[str]] = {}  # files with the same columns
     for uri in uris:
         alike.setdefault((absent or {}).get(uri, ()), []).append(uri)
-    order = {_name(uri): number for number, uri in enumerate(uris)}
-    frames = [_read_alike(spark, group, dataset, lacks, order) for lacks, group in alike.items()]
+    frames = [_read_alike(spark, group, dataset, lacks, uris) for lacks, group in alike.items()]
     return functools.reduce(DataFrame.unionByName, frames)
 
 
@@ -147,7 +145,7 @@ def _read_alike(
     uris: Sequence[str],
     dataset: Dataset,
     lacks: Sequence[str],
-    order: Mapping[str, int],
+    every_uri: Sequence[str],
 ) -> DataFrame:
     present = [source for source in dataset.sources if source not in lacks]
     schema = StructType([StructField(name, StringType()) for name in (*present, "_row_text")])
@@ -165,16 +163,18 @@ def _read_alike(
         mode="PERMISSIVE",
         columnNameOfCorruptRecord="_row_text",
     )
-    file_name = _decoded(F.col("_metadata.file_name"))
-    file_order = F.create_map(*[F.lit(value) for item in order.items() for value in item])
+    numbers = {_encoded_name(spark, uri): number for number, uri in enumerate(every_uri)}
+    number_of = F.create_map(*[F.lit(value) for item in numbers.items() for value in item])
+    names = F.array(*[F.lit(_name(uri)) for uri in every_uri])
+    number = number_of[F.col("_metadata.file_name")]
     return rows.select(
         *[
             (F.lit(None).cast("string") if name in lacks else F.col(f"`{name}`")).alias(name)
             for name in (*dataset.sources, "_row_text")
         ],
-        file_name.alias("_source_file"),
+        names[number].alias("_source_file"),
         F.struct(
-            file_order[file_name].alias("file"),
+            number.alias("file"),
             F.col("_metadata.file_block_start").alias("block"),
             F.monotonically_increasing_id().bitwiseAND(2**ROW_BITS - 1).alias("row"),
         ).alias("_position"),
@@ -219,9 +219,10 @@ def _broken(spark: SparkSession, uris: Sequence[str], dataset: Dataset) -> str:
     return uris[-1]
 
 
-def _decoded(file_name: Expression) -> Expression:
-    # Spark answers the name percent-encoded, with plus signs as they are.
-    return F.url_decode(F.replace(file_name, F.lit("+"), F.lit("%2B")))
+def _encoded_name(spark: SparkSession, uri: str) -> str:
+    """Returns a file's name as Spark's `_metadata` has it; decoding it there takes each row long."""
+    path = spark._jvm.org.apache.hadoop.fs.Path(uri)  # pylint: disable=protected-access
+    return _name(path.toUri().getRawPath())
 
 
 def _name(uri: str) -> str:
