@@ -1,4 +1,4 @@
-"""With TARGET=aws, whoever may not deploy or go back is told so, and what to do; nothing is touched.
+"""With TARGET=aws, who may not deploy or go back is told so, and what to do; nothing is touched.
 
 The caller's own settings decide where it goes: here to local accounts that do not match.
 """
