@@ -3,63 +3,20 @@
 The caller's own settings decide where it goes: here to local accounts that do not match.
 """
 
-import json
-import os
-import subprocess
 import time
-import uuid
+from contextlib import ExitStack
 
 import boto3
 import pytest
 from botocore.config import Config
-from ops.environment import Environment
-from ops.release.caller_permissions import needs_of
 
-from tests.conftest import ACCOUNTS, REPOSITORY
+from tests.callers import asked_for, make_as, profile_settings, settings_of, user_with
+from tests.conftest import ACCOUNTS
 
 # The first phase after the target was checked refuses it, and touches nothing either.
 DEPLOY = ("deploy", "VERSION=no-such-version")
 ROLLBACK = ("rollback", "TO=no-such-version")
 RESTORE = ("rollback", "BACKUP=20260101T000000000Z-none")
-
-
-def make(aws, settings, *command) -> subprocess.CompletedProcess:
-    """Run make ENV=dev TARGET=aws with AWS settings of the caller's own."""
-    kept = {name: os.environ[name] for name in ("HOME", "PATH", "LANG", "CI") if name in os.environ}
-    return subprocess.run(
-        ["make", "--silent", *command, "ENV=dev", "TARGET=aws"],
-        cwd=REPOSITORY,
-        env=kept | {"AWS_ENDPOINT_URL": aws.url, "NO_PROXY": "127.0.0.1"} | settings,
-        text=True,
-        capture_output=True,
-        timeout=300,
-        check=False,
-    )
-
-
-def settings_of(credentials, region="us-east-1") -> dict[str, str]:
-    """Return credentials as a terminal has them; no profile of this machine gets in between."""
-    settings = {
-        "AWS_ACCESS_KEY_ID": credentials["AccessKeyId"],
-        "AWS_SECRET_ACCESS_KEY": credentials["SecretAccessKey"],
-        "AWS_REGION": region,
-        "AWS_DEFAULT_REGION": region,
-        "AWS_CONFIG_FILE": os.devnull,
-        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-    }
-    if token := credentials.get("SessionToken"):
-        settings["AWS_SESSION_TOKEN"] = token
-    return settings
-
-
-def profile_settings(aws, profile, region="us-east-1") -> dict[str, str]:
-    """Return the settings of somebody who uses a profile."""
-    files = ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE")
-    return {name: aws.env[name] for name in files} | {
-        "AWS_PROFILE": profile,
-        "AWS_REGION": region,
-        "AWS_DEFAULT_REGION": region,
-    }
 
 
 def everything(aws) -> dict[str, list]:
@@ -103,7 +60,7 @@ def fixture_refused(local_aws):
 
     def refused(settings, *command) -> str:
         before = everything(local_aws)
-        done = make(local_aws, settings, *(command or DEPLOY))
+        done = make_as(settings, local_aws, *(command or DEPLOY))
         assert done.returncode != 0 and done.stdout == ""
         assert "FAILED in phase check_target" in done.stderr, done.stderr
         assert done.stderr.count("==> ") == 1
@@ -117,43 +74,9 @@ def fixture_refused(local_aws):
 @pytest.fixture(name="user")
 def fixture_user(local_aws):
     """A function that makes a user of account dev with these statements; returns its settings."""
-    iam, made = local_aws.session("dev").client("iam"), []
-
-    def user(*statements) -> dict[str, str]:
-        name = f"deployer-{uuid.uuid4().hex[:8]}"
-        iam.create_user(UserName=name)
-        made.append(name)
-        iam.put_user_policy(
-            UserName=name,
-            PolicyName="own",
-            PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": list(statements)}),
-        )
-        return settings_of(iam.create_access_key(UserName=name)["AccessKey"])
-
-    yield user
-    for name in made:
-        for key in iam.list_access_keys(UserName=name)["AccessKeyMetadata"]:
-            iam.delete_access_key(UserName=name, AccessKeyId=key["AccessKeyId"])
-        iam.delete_user_policy(UserName=name, PolicyName="own")
-        iam.delete_user(UserName=name)
-
-
-def least_policy(action="deploy") -> list[dict]:
-    """Return the statements that allow what an action asks for, and nothing else."""
-    own = {
-        "Effect": "Allow",
-        "Action": "iam:SimulatePrincipalPolicy",
-        "Resource": f"arn:aws:iam::{ACCOUNTS['dev']}:user/*",
-    }
-    return [own] + [
-        {
-            "Effect": "Allow",
-            "Action": list(need.actions),
-            "Resource": need.resource,
-            **({"Condition": {"StringEquals": need.context}} if need.context else {}),
-        }
-        for need in needs_of(Environment.load("dev"), action)
-    ]
+    with ExitStack() as stack:
+        iam = local_aws.session("dev").client("iam")
+        yield lambda *statements: stack.enter_context(user_with(iam, list(statements)))
 
 
 def deny(action) -> dict:
@@ -215,12 +138,12 @@ def test_credentials_that_nobody_has_issued_are_refused(refused):
     ],
 )
 def test_a_missing_permission_is_named(user, refused, action):
-    said = refused(user(*least_policy(), deny(action)))
+    said = refused(user(*asked_for(), deny(action)))
     assert f"is not allowed {action} on arn:aws:" in said and "explicitDeny" in said
 
 
 def test_all_that_is_missing_is_named_at_once(user, refused):
-    policy = [one for one in least_policy() if "lambda:CreateAlias" not in one["Action"]]
+    policy = [one for one in asked_for() if "lambda:CreateAlias" not in one["Action"]]
     said = refused(user(*policy))
     for function in ("trigger-etl", "validate-input", "check-quality", "load-warehouse"):
         for action in ("lambda:PublishVersion", "lambda:UpdateAlias"):
@@ -232,7 +155,7 @@ def test_all_that_is_missing_is_named_at_once(user, refused):
 
 
 def test_who_may_not_ask_is_told_what_it_needs(user, refused):
-    policy = [one for one in least_policy() if one["Action"] != "iam:SimulatePrincipalPolicy"]
+    policy = [one for one in asked_for() if one["Action"] != "iam:SimulatePrincipalPolicy"]
     assert "allow it iam:SimulatePrincipalPolicy" in refused(user(*policy))
 
 
@@ -245,7 +168,7 @@ def test_who_may_not_ask_is_told_what_it_needs(user, refused):
     ],
 )
 def test_going_back_names_a_missing_permission(user, refused, command, action, denied):
-    said = refused(user(*least_policy(action), deny(denied)), *command)
+    said = refused(user(*asked_for(action), deny(denied)), *command)
     assert f"is not allowed {denied} on arn:aws:" in said and "explicitDeny" in said
 
 
@@ -259,6 +182,6 @@ def test_going_back_names_a_missing_permission(user, refused, command, action, d
 )
 def test_who_may_do_it_gets_past_the_target(local_aws, user, command, action, phase):
     """What is refused above is refused for its own reason: with the right settings it goes on."""
-    for settings in (profile_settings(local_aws, "dev"), user(*least_policy(action))):
-        done = make(local_aws, settings, *command)
+    for settings in (profile_settings(local_aws, "dev"), user(*asked_for(action))):
+        done = make_as(settings, local_aws, *command)
         assert f"FAILED in phase {phase}" in done.stderr, done.stderr

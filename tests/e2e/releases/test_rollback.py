@@ -4,6 +4,7 @@ in the inbox, and the record says who.
 
 import re
 
+from tests.callers import make_as, needed_for, user_with
 from tests.e2e.one_row import a_file
 from tests.e2e.project import ARTIFACT_BUCKET, DATA_BUCKET, PREFIX
 from tests.e2e.reference import expect
@@ -35,6 +36,12 @@ def change(file, old, new):
     text = file.read_text(encoding="utf-8")
     assert old in text
     file.write_text(text.replace(old, new), encoding="utf-8")
+
+
+def roll_back_with_no_other_rights(project, *arguments):
+    """Roll back as a user who may do nothing else."""
+    with user_with(project.client("iam"), needed_for("rollback")) as settings:
+        return make_as(settings, project.aws, "rollback", *arguments)
 
 
 def test_back_by_alias_and_forward_again(project, broken_copy, tmp_path):
@@ -83,10 +90,11 @@ def test_back_by_alias_and_forward_again(project, broken_copy, tmp_path):
     assert f"  state machine  {'  ->  '.join(state_machines)}\n" in said
     assert re.search(rf"^rollback: {record['to']} is live in dev \([\d.]+ s\)$", switched, re.M)
 
-    # AND the release that was left can be gone to by its name
+    # AND the release that was left can be gone to by its name, by who may do no more than that
     assert left in project.make("releases", "ENV=dev").stdout
-    forward = project.make("rollback", "ENV=dev", f"TO={left}")
+    forward = roll_back_with_no_other_rights(project, f"TO={left}")
     assert forward.returncode == 0, forward.stderr
+    assert project.last_record()["who"].startswith("arn:aws:iam::111111111111:user/caller-")
     assert project.live_version() == after
     assert project.feed(a_file(tmp_path, 20190102)).returncode == 0
     assert newest_run(project)["stateMachineVersionArn"] == after
