@@ -9,7 +9,7 @@ MAKEFLAGS += --no-print-directory
 # Where to: `local` is AWS on this machine and safe anywhere; `aws` is the account that your own AWS_PROFILE reaches.
 ENV ?= dev
 TARGET ?= local
-export ENV VERSION TO BACKUP STRATEGY SET FROM ROLE FROM_PROFILE MESSAGE FILES PHASES SIZES PEERS ROUNDS
+export ENV STRATEGY FROM_PROFILE FILES PHASES SIZES PEERS ROUNDS
 
 # What a user writes is passed on as it is: Make would take a dollar sign for the start of a variable of its own.
 TEXTS := ACCEPT BACKUP COUNT DATASET FILE FOLDER FROM MESSAGE MONTH ON ROLE SET SQL TO VERSION

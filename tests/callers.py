@@ -7,7 +7,6 @@ import subprocess
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from ops.environment import Environment
 from ops.release.caller_permissions import needs_of
@@ -17,14 +16,12 @@ from tests.conftest import ACCOUNTS, REPOSITORY
 KEPT = ("HOME", "PATH", "LANG", "CI")
 
 
-def make_as(
-    settings: dict[str, str], aws, *arguments: str, folder: Path = REPOSITORY
-) -> subprocess.CompletedProcess:
+def make_as(settings: dict[str, str], aws, *arguments: str) -> subprocess.CompletedProcess:
     """Run make ENV=dev TARGET=aws with AWS settings of the caller's own."""
     kept = {name: os.environ[name] for name in KEPT if name in os.environ}
     return subprocess.run(
         ["make", "--silent", *arguments, "ENV=dev", "TARGET=aws"],
-        cwd=folder,
+        cwd=REPOSITORY,
         env=kept | {"AWS_ENDPOINT_URL": aws.url, "NO_PROXY": "127.0.0.1"} | settings,
         text=True,
         capture_output=True,

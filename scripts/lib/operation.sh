@@ -47,7 +47,7 @@ write_record() {
 # shellcheck disable=SC2034  # read by the scripts
 check_target() {
   local target lines to=()
-  [[ ! "$ACTION" =~ ^(deploy|rollback|restore)$ ]] || to=(--to "$ACTION") # a plan and a backup change nothing
+  [[ ! "$ACTION" =~ ^(deploy|rollback|restore)$ ]] || to=(--to "$ACTION") # a plan and a backup change nothing that is live
   target="$(python -m ops.release.target --env "$ENVIRONMENT" "${to[@]}")"
   mapfile -t lines <<<"$target" # the last ones may be empty, and then are not there
   PREFIX="${lines[0]}" ACCOUNT="${lines[1]}" REGION="${lines[2]}" CALLER="${lines[3]}"

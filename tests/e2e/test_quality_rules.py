@@ -35,7 +35,7 @@ def test_a_broken_warning_is_told_and_the_rows_are_loaded(project, notifications
     assert warned.returncode == 0, warned.stderr
     told = (
         "expect_column_values_to_be_in_set(brand): expected one of National, Private in all rows "
-        f"that have values; observed 1 of {GOOD_ROWS + 2} rows differ (0.4132%)"
+        f"that have values; observed 1 of {GOOD_ROWS + 2} rows break it (0.4132%)"
     )
     assert f"feed: warning: {told}" in warned.stderr
     (note,) = [note for note in notifications() if note.get("run_id") == run_id(warned)]

@@ -471,6 +471,17 @@ def test_a_rollback_of_a_killed_canary_goes_back_to_what_is_live(releases, canar
     assert said.splitlines()[:2] == ["live", releases.live.version_arn]
 
 
+def test_a_trigger_that_is_shared_alone_is_seen_and_ended(releases, tool):
+    # As a rollback leaves it that is killed in its switch, over a killed canary.
+    point(releases, releases.live)
+    weigh_trigger(releases, releases.live, {number(releases.good): 0.5})
+    assert "the trigger's alias is still shared" in run(tool("ops.release.target"))[1]
+
+    assert run(tool("ops.release.canary", "end"))[0] == 0
+
+    assert routed(releases) == blue_alone(releases)
+
+
 def test_without_its_deploy_it_returns(releases, canary):
     # GIVEN a canary whose deploy, a shell, is killed with all of its group
     process = canary(releases, releases.good, shell=True)

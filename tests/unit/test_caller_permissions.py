@@ -8,7 +8,7 @@ import cfnlint
 import pytest
 from ops.checks.iam_check import TEMPLATES, load_template
 from ops.environment import Environment
-from ops.release.caller_permissions import needs
+from ops.release.caller_permissions import needs, needs_of
 
 # AWS's own list of what CloudFormation calls for each type, which cfn-lint brings along.
 SCHEMAS = Path(cfnlint.__file__).parent / "data/schemas/resources"
@@ -41,3 +41,21 @@ def test_each_type_of_the_templates_is_asked_for(type_, creates):
     prefix = PREFIXES.get(service, service.lower())
     making = {action for action in creates[type_] if action.startswith(f"{prefix}:")}
     assert making and demanded & making, f"none of {sorted(making)}"
+
+
+def test_a_rollback_is_asked_for_no_more_than_it_does():
+    asked = [
+        (action, need.resource)
+        for need in needs_of(Environment.load("dev"), "rollback")
+        for action in need.actions
+    ]
+    written = {resource for action, resource in asked if action == "s3:PutObject"}
+    assert {resource.rpartition("111111111111/")[2] for resource in written} == {
+        "deploys/x",
+        "locks/x",
+        "data/smoke/x",
+    }
+    called = {resource for action, resource in asked if action == "lambda:UpdateAlias"}
+    assert [resource.rpartition(":")[2] for resource in called] == [
+        "retail-pipeline-dev-trigger-etl"
+    ]

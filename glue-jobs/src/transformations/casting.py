@@ -57,7 +57,7 @@ def _cast(column: Column) -> Expression:
 def _trimmed(text: Expression) -> Expression:
     trimmed = F.nullif(F.btrim(text, F.lit(WHITESPACE)), F.lit(""))
     # Few values have anything to trim, and to see that is twice as fast: all white space sorts
-    # before "!", the first character that is none.
+    # before "!"; what else does is trimmed in vain.
     has_none = text >= "!"
     for character in WHITESPACE:
         has_none &= ~text.endswith(character)

@@ -2,7 +2,7 @@
 
 IAM simulates what the phases call, and what CloudFormation calls in the caller's name to make the
 resources whose names are known beforehand. What has an ARN that AWS chooses, such as a key or the
-workgroup, cannot be asked for; a phase that is refused such a thing fails before the switch.
+workgroup, cannot be asked for; a deploy that is refused such a thing fails before the switch.
 """
 
 from collections.abc import Iterator
@@ -48,11 +48,13 @@ def needs_of(environment: Environment, action: str) -> Iterator[Need]:
     """Yield what an action has to be allowed; a restore makes anew whatever a deploy makes."""
     for need in needs(environment):
         if action == ROLLBACK:
-            need = replace(need, actions=tuple(sorted(OF_ROLLBACK.intersection(need.actions))))
+            need = replace(need, actions=tuple(sorted(_of_rollback(environment, need))))
         if need.actions:
             yield need
     if action in (ROLLBACK, RESTORE):  # which send again what the trigger has failed on
-        queue = f"{environment.region}:{environment.account_id}:{environment.prefix}"
+        place = f"{environment.region}:{environment.account_id}"
+        live = f"{environment.function('trigger-etl')}:{LIVE}"
+        yield Need(("lambda:InvokeFunction",), f"arn:aws:lambda:{place}:function:{live}")
         yield Need(
             (
                 "sqs:ChangeMessageVisibility",
@@ -60,8 +62,18 @@ def needs_of(environment: Environment, action: str) -> Iterator[Need]:
                 "sqs:GetQueueUrl",
                 "sqs:ReceiveMessage",
             ),
-            f"arn:aws:sqs:{queue}-trigger-dead-letters",
+            f"arn:aws:sqs:{place}:{environment.prefix}-trigger-dead-letters",
         )
+
+
+def _of_rollback(environment: Environment, need: Need) -> set[str]:
+    """Return what a rollback calls: it writes no release and no backup, and calls the trigger."""
+    actions = set(OF_ROLLBACK.intersection(need.actions))
+    if need.resource.endswith(("/releases/x", "/backups/x")):
+        actions -= {"s3:DeleteObject", "s3:PutObject"}
+    if environment.function("trigger-etl") not in need.resource:
+        actions -= {"lambda:InvokeFunction", "lambda:UpdateAlias"}
+    return actions
 
 
 def needs(environment: Environment) -> Iterator[Need]:

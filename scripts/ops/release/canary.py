@@ -99,8 +99,6 @@ class Canary:
                 self._step(weight, settings["interval_seconds"])
             self._settle(settings["finish_seconds"], settings["metrics_seconds"])
             self._require_executions(settings["min_executions"])
-            return_to(self._environment, self._blue)
-            _say("nothing speaks against it; until the switch, all goes to what is live")
         except lock.Locked:
             raise
         except Breach as breach:
@@ -108,6 +106,18 @@ class Canary:
         except Exception as error:  # pylint: disable=broad-exception-caught
             # Whatever it is, nobody watches green any more.
             self._give_back(f"the canary cannot be watched: {type(error).__name__}: {error}")
+        self._end()
+
+    def _end(self) -> None:
+        """End a good canary: what is live is changed by the switch alone."""
+        try:
+            self._lease.hold()
+            return_to(self._environment, self._blue)
+        except lock.Locked:
+            raise
+        except Exception as error:  # pylint: disable=broad-exception-caught
+            self._give_back(f"the canary was good, and its end failed: {error}")
+        _say("nothing speaks against it; until the switch, all goes to what is live")
 
     def _step(self, weight: int, seconds: float) -> None:
         self._lease.hold()
@@ -199,6 +209,8 @@ def leftover(environment: Environment) -> str:
         green = list(weights)[1]
         release = describe(environment, green).release
         return f"{weights[green]} % of executions go to {release}, which nobody watches"
+    if weights and event_routes(environment)[1]:  # of a rollback that was killed in its switch
+        return "the trigger's alias is still shared, though executions are not"
     return ""
 
 
