@@ -12,11 +12,11 @@ from botocore.exceptions import ClientError
 
 from ops.data.catalog import database_name
 from ops.environment import FUNCTIONS, LIVE, STACKS, Environment, OperationError
+from ops.release.deploys import DEPLOY, RESTORE, ROLLBACK
 from ops.release.permissions import GLUE, LAMBDA, STATES, Need, refusals
 
 # Who the roles are passed to, by the ends of the roles' names.
 PASSED = {name: LAMBDA for name in FUNCTIONS} | {"etl-glue": GLUE, "etl-states": STATES}
-DEPLOY, ROLLBACK, RESTORE = "deploy", "rollback", "restore"
 # What going back by alias calls, of all that a deploy does: it looks, locks, switches and tests.
 OF_ROLLBACK = frozenset(
     {

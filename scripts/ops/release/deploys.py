@@ -20,8 +20,7 @@ RUNNING = "running"
 INTERRUPTED = "interrupted"
 SUCCEEDED = "succeeded"
 UNCHANGED = "unchanged"  # a deploy that found nothing to do
-DEPLOY = "deploy"
-ACTIONS = (DEPLOY, "rollback", "restore")
+ACTIONS = DEPLOY, ROLLBACK, RESTORE = "deploy", "rollback", "restore"
 
 Record = dict[str, Any]
 

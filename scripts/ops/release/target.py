@@ -10,8 +10,9 @@ import sys
 import boto3
 
 from ops.environment import Environment, OperationError, command
-from ops.release.caller_permissions import DEPLOY, RESTORE, ROLLBACK, require_permissions
+from ops.release.caller_permissions import require_permissions
 from ops.release.canary import leftover
+from ops.release.deploys import ACTIONS
 from ops.release.live import live_release
 
 
@@ -34,7 +35,7 @@ def main() -> int:
     parser.add_argument("--env", required=True)
     parser.add_argument(
         "--to",
-        choices=(DEPLOY, ROLLBACK, RESTORE),
+        choices=ACTIONS,
         help="what the caller must be allowed; default: to look is enough",
     )
     arguments = parser.parse_args()
