@@ -19,6 +19,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
+from typing import Any
 
 from awsglue.context import GlueContext
 from awsglue.job import Job
@@ -57,6 +58,7 @@ ARGUMENTS = [
     "source_prefix",
     "output_prefix",
     "history_prefix",  # what accepted runs of the dataset looked like, a file a run
+    "is_replay",  # "true" where the files were loaded before, else "false"
 ]
 
 
@@ -101,15 +103,11 @@ def run(spark: SparkSession, arguments: Mapping[str, str]) -> dict:
     account.verify(count_rows(spark, manifest))
     storage.write_json(output + "manifest.json", manifest)
 
-    recent_runs = read_recent_runs(
-        storage, arguments["history_prefix"], dataset.rules, arguments["run_id"]
-    )
     report = {
         **{key: arguments[key] for key in ("run_id", "dataset", "run_date", "release")},
         "source_files": names,
         **asdict(account),
-        "rules": judge(dataset.rules, Evidence(dataset, account, counts, recent_runs)),
-        "measured": measured(dataset.rules, counts),
+        **judged_rules(storage, arguments, dataset, account, counts),
         "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": round(time.monotonic() - started, 1),
     }
@@ -206,6 +204,30 @@ def write_rejected(spark: SparkSession, dataset: Dataset, output: str) -> dict[s
     written = spark.read.schema(rejected.schema).parquet(output + "rejected/")
     counts = written.groupBy(F.element_at("reasons", 1).alias("reason")).count()
     return {row["reason"]: row["count"] for row in sorted(counts.collect())}
+
+
+def judged_rules(
+    storage: Storage,
+    arguments: Mapping[str, str],
+    dataset: Dataset,
+    account: Account,
+    counts: Mapping[str, int],
+) -> dict[str, Any]:
+    """Returns the verdict on each rule, and what later runs are to be compared with, if they are.
+
+    A month of files, or one that comes again, is no measure of what a new file looks like.
+    """
+    files = len(arguments["source_file_name"].split(","))
+    is_comparable = files == 1 and arguments["is_replay"] == "false"
+    recent_runs = None
+    if is_comparable:
+        recent_runs = read_recent_runs(
+            storage, arguments["history_prefix"], dataset.rules, arguments["run_id"]
+        )
+    return {
+        "rules": judge(dataset.rules, Evidence(dataset, account, counts, recent_runs, files)),
+        "measured": measured(dataset.rules, counts) if is_comparable else None,
+    }
 
 
 def copy_manifest(storage: Storage, uri: str) -> dict:

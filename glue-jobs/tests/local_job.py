@@ -73,6 +73,7 @@ class LocalJob:
             "source_prefix": f"{root}/staging/",
             "output_prefix": f"{root}/runs/run-1/",
             "history_prefix": f"{root}/history/products/",
+            "is_replay": "false",
         }
 
     def document(self, name):

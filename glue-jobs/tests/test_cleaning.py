@@ -30,8 +30,9 @@ def test_columns_keep_their_order_and_values(spark):
 
 
 def test_a_name_that_is_given_wins(spark):
-    frame = spark.createDataFrame([("1", "2")], ["a.b", "Preço"])
-    assert clean_column_names(frame, {"Preço": "price"}).columns == ["a_b", "price"]
+    frame = spark.createDataFrame([("1", "2", "3")], ["a.b", "Preço", "_id"])
+    names = {"Preço": "price", "_id": "id"}
+    assert clean_column_names(frame, names).columns == ["a_b", "price", "id"]
 
 
 def test_two_columns_of_one_name_are_refused(spark):

@@ -57,10 +57,10 @@ def counts(frame, rules):
     return counted
 
 
-def verdicts(rules, counted, recent=()):
+def verdicts(rules, counted, recent=(), files=1):
     """Yields the job's verdicts on some rules over a frame of good rows."""
     account = Account(5, 2, 1, 2, {"price_missing": 1})
-    yield from judge(rules, Evidence(DATASET, account, counted, recent))
+    yield from judge(rules, Evidence(DATASET, account, counted, recent, files))
 
 
 VERDICTS = [
@@ -170,6 +170,26 @@ def test_nothing_of_no_rows_is_broken_but_their_number(frame):
         )
         for one in RULES
     ]
+
+
+def test_the_limits_of_a_file_are_those_of_each_file_of_several():
+    limits = rule("table_row_count_to_be_between", min_value=2, max_value=2)
+    (together,) = verdicts([limits], {"rows": 6}, files=3)
+    assert together["success"]
+    assert together["expected"] == "rows: at least 2 and at most 2 a file, of 3 files together"
+    (too_few,) = verdicts([limits], {"rows": 5}, files=3)
+    assert not too_few["success"]
+
+
+def test_a_key_that_another_file_repeats_is_no_fault(frame):
+    rules = [one for one in RULES if one.is_unique]
+    counted = counts(frame, rules)
+    alone = list(verdicts(rules, counted))
+    assert [one["success"] for one in alone].count(False) > 0
+    for one, of_one_file in zip(verdicts(rules, counted, files=2), alone):
+        assert one["success"] is None
+        assert one["expected"].startswith("not judged: of 2 files")
+        assert one["result"] == of_one_file["result"]
 
 
 NEAR = rule("table_row_count_to_be_near_recent_runs", runs=3, tolerance=0.25)

@@ -12,6 +12,8 @@ MAX_VARCHAR_BYTES = 65535
 MAX_DECIMAL_DIGITS = 38
 # What the job writes beside a row's own columns, or keeps loaded and rejected rows apart by.
 RESERVED_NAMES = ("outcome", "source_file", "source_block", "source_row", "row_text", "reasons")
+# What the job adds to a file's columns under their headers, or Spark does.
+RESERVED_SOURCES = ("_row_text", "_source_file", "_position", "_metadata")
 # Every schema has these tables beside the datasets' own.
 RUN_TABLES = ("load_history", "load_rejections", "quality_results")
 WATERMARK = "watermark"
@@ -90,8 +92,12 @@ def _column_faults(columns: list[dict]) -> Iterator[Fault]:
     for index, column in enumerate(columns):
         path = ("columns", index)
         for key in ("source", "name"):
-            if column[key] in [earlier[key] for earlier in columns[:index]]:
+            # Spark does not tell Price from PRICE.
+            if column[key].lower() in [earlier[key].lower() for earlier in columns[:index]]:
                 yield (*path, key), "a name that no earlier column has", column[key]
+        if "`" in column["source"] or column["source"].lower() in RESERVED_SOURCES:
+            expected = f"a header without ` and other than {', '.join(RESERVED_SOURCES)}"
+            yield (*path, "source"), expected, column["source"]
         if column.get("required") and column.get("optional"):
             yield (*path, "optional"), "false: a required column is in every file", True
         if column["name"] in RESERVED_NAMES:

@@ -18,6 +18,9 @@ KINDS = {
     "expect_column_value_lengths_to_be_between": ("varchar",),
 }
 NUMBERS = ("bigint", "integer", "decimal")
+# The job's regular expressions are Java's, which refuses these of Python's: a named group or other
+# extension, a comment, the flags a and L, and a brace that begins no repetition.
+NOT_JAVA = re.compile(r"(?<!\\)(\(\?(P|\(|#|[a-z]*[aL])|\{(?!\d+(,\d*)?\}))", re.ASCII)
 
 Path = tuple[str | int, ...]
 Fault = tuple[Path, str, Any]
@@ -77,6 +80,8 @@ def rule_faults(rule: dict[str, Any], columns: dict[str, str]) -> Iterator[Fault
             re.compile(kwargs["regex"])
         except re.error as error:
             yield ("regex",), f"a regular expression ({error})", kwargs["regex"]
+        if found := NOT_JAVA.search(kwargs["regex"]):
+            yield ("regex",), f"a regular expression of Java's, without {found[0]}", kwargs["regex"]
     if "column" in kwargs and not unknown:
         kind = columns[kwargs["column"]].partition("(")[0]
         if kind not in KINDS.get(type_, (kind,)):

@@ -132,6 +132,7 @@ def _arguments(work: Mapping[str, Any], config: str) -> dict[str, str]:
         "source_prefix": _uri(str(files[0].parent)) + "/",
         "output_prefix": _uri(work["output"]) + "/",
         "history_prefix": _uri(work["output"]) + "-history/",
+        "is_replay": "false",
     }
 
 

@@ -51,7 +51,7 @@ def handler(event, context):
     run = {name: event[name] for name in ("run_id", "release", "config_uri")}
     return {
         **run, "dataset": "products", "run_date": "2017-01-15", "source_file_name": "a.csv",
-        "schema": event["target"]["schema"], "table": "products",
+        "schema": event["target"]["schema"], "table": "products", "replay": False,
         "source_prefix": "s3://b/in/", "output_prefix": "s3://b/out/",
         "history_prefix": "s3://b/history/", "page_uri": "s3://b/out/report.html",
         "sources": [{

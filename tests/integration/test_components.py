@@ -109,6 +109,7 @@ class Deployed:
                 "--scriptLocation": f"{release}/glue/etl_main.py",
                 "--extra-py-files": f"{release}/glue/{wheel.name}",
                 **{f"--{name}": run[name] for name in names},
+                "--is_replay": str(run["replay"]).lower(),
             },
         )
 

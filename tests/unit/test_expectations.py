@@ -150,6 +150,14 @@ FAULTS = {
         expect("column_values_to_match_regex", column="brand", regex="("),
         "column_values_to_match_regex(brand).kwargs.regex: expected a regular expression (missin",
     ),
+    "a named group, which Java writes in another way": (
+        expect("column_values_to_match_regex", column="brand", regex="^(?P<first>[A-Z])"),
+        "column_values_to_match_regex(brand).kwargs.regex: expected a regular expression of Java's,",
+    ),
+    "a brace that is no repetition to Java": (
+        expect("column_values_to_match_regex", column="brand", regex="a{,3}"),
+        "column_values_to_match_regex(brand).kwargs.regex: expected a regular expression of Java's,",
+    ),
     "a regular expression for a number": (
         expect("column_values_to_match_regex", column="price", regex="1"),
         "column_values_to_match_regex(price).kwargs.column: expected a column of the type varchar",

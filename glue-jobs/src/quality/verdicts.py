@@ -5,7 +5,7 @@ Where Great Expectations runs the same suite over the same rows, verdict and cou
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any
 
@@ -28,12 +28,17 @@ SPARK_TYPES = {
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a run's rules are judged by; `counts` are those of `quality.counting`."""
+    """What a run's rules are judged by; `counts` are those of `quality.counting`.
+
+    `recent_runs` is None for a run that others are not to be compared with: of several files, or of
+    files that were loaded before.
+    """
 
     dataset: Dataset
     account: Account
     counts: Mapping[str, int]
-    recent_runs: Sequence[PastRun] = ()
+    recent_runs: Sequence[PastRun] | None = ()
+    files: int = 1
 
 
 @dataclass(frozen=True)
@@ -73,10 +78,13 @@ def judge(rules: Sequence[Rule], evidence: Evidence) -> list[dict[str, Any]]:
 
 
 def _row_count(rule: Rule, evidence: Evidence) -> Verdict:
-    rows = evidence.counts[ROWS]
+    rows, files = evidence.counts[ROWS], evidence.files
     observed = f"{rows:,} rows of {evidence.account.rows_in:,} can be loaded"
     expected = f"rows: {_limits(rule.kwargs)}"
-    return Verdict(_is_between(rows, rule.kwargs), expected, observed, {"observed_value": rows})
+    if files > 1:
+        expected += f" a file, of {files} files together"
+    success = _is_between(rows / files, rule.kwargs)
+    return Verdict(success, expected, observed, {"observed_value": rows})
 
 
 def _rejected_percent(rule: Rule, evidence: Evidence) -> Verdict:
@@ -132,6 +140,15 @@ def _not_null(rule: Rule, evidence: Evidence) -> Verdict:
     )
 
 
+def _unique(rule: Rule, evidence: Evidence) -> Verdict:
+    verdict = _values(rule, evidence)
+    if evidence.files == 1:
+        return verdict
+    # What a later file says again of an earlier one's keys is news, not a fault.
+    expected = f"not judged: of {evidence.files} files, one may repeat the keys of another"
+    return replace(verdict, success=None, expected=expected)
+
+
 def _values(rule: Rule, evidence: Evidence) -> Verdict:
     """Judges a rule that each value, pair or key of the judged rows meets or breaks."""
     rows = evidence.counts[ROWS]
@@ -168,6 +185,8 @@ EXPECTED: dict[str, Callable[[Mapping[str, Any]], str]] = {
 
 
 def _row_count_near(rule: Rule, evidence: Evidence) -> Verdict:
+    if evidence.recent_runs is None:
+        return _incomparable()
     usual = [run.rows for run in evidence.recent_runs]
     tolerance = rule.kwargs["tolerance"]
     return _near(
@@ -181,6 +200,8 @@ def _row_count_near(rule: Rule, evidence: Evidence) -> Verdict:
 
 
 def _null_share_near(rule: Rule, evidence: Evidence) -> Verdict:
+    if evidence.recent_runs is None:
+        return _incomparable()
     (column,) = rule.columns
     tolerance = rule.kwargs["tolerance"]
     usual = [
@@ -196,6 +217,10 @@ def _null_share_near(rule: Rule, evidence: Evidence) -> Verdict:
         lambda share: f"{100 * share:.4g}%",
         "of the rows have no value",
     )
+
+
+def _incomparable() -> Verdict:
+    return Verdict(None, "not judged: only runs of one new file are compared", "", {})
 
 
 def _near(
@@ -227,6 +252,7 @@ JUDGES: dict[str, Callable[[Rule, Evidence], Verdict]] = {
     "expect_column_values_to_not_be_null": _not_null,
     "expect_column_values_to_be_of_type": _of_type,
     **dict.fromkeys(EXPECTED, _values),
+    **dict.fromkeys((UNIQUE, COMPOUND_UNIQUE), _unique),
     "expect_rejected_row_percent_to_be_between": _rejected_percent,
     ROW_COUNT_NEAR: _row_count_near,
     NULL_SHARE_NEAR: _null_share_near,

@@ -15,12 +15,12 @@ def clean_column_name(name: str) -> str:
 def clean_column_names(frame: DataFrame, names: Mapping[str, str] | None = None) -> DataFrame:
     """Renames every column, to its entry in `names` or else by `clean_column_name`.
 
-    In: any columns. Out: the same columns in the same order under clean names; names that start
+    In: any columns. Out: the same columns in the same order under clean names; others that start
     with an underscore are the job's own and stay. Raises ValueError when a name would be empty or
     two columns would get the same one.
     """
     renamed = {
-        old: old if old.startswith("_") else (names or {}).get(old, clean_column_name(old))
+        old: (names or {}).get(old) or (old if old.startswith("_") else clean_column_name(old))
         for old in frame.columns
     }
     sources: dict[str, str] = {}

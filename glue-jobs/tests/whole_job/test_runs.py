@@ -173,6 +173,14 @@ def test_a_run_is_compared_with_the_runs_before_it(job):
         "max_value": 4.5,
     }
     assert report["measured"] == {"rows": 2, "missing": {"brand": 1}}
+    # AND WHEN the file comes again, or with others
+    for again in (
+        job.run(content, is_replay="true"),
+        job.run(content, HEADER + line(product_id="3")),
+    ):
+        # THEN it is compared with nothing, and is no measure for others
+        assert [rule["success"] for rule in again["rules"]] == [None, None]
+        assert again["measured"] is None
     # AND a run unlike them breaks both
     report = job.run(HEADER + line(brand=""))
     assert [rule["success"] for rule in report["rules"]] == [False, False]

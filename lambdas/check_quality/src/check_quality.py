@@ -2,7 +2,8 @@
 metrics and the report as a page.
 
 Nothing is published before it is checked: the rows lie under the run's own prefix until this
-function lets them pass. What passed is what later runs are compared with.
+function lets them pass. What passed is what later runs are compared with, where the job says that it
+can be.
 """
 
 import json
@@ -58,7 +59,8 @@ def handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:
     )
     write_page(report, event["page_uri"])
     check_rules(report)
-    remember(report, event["history_prefix"])
+    if report["measured"] is not None:
+        remember(report, event["history_prefix"])
     account = {name: report[name] for name in (*COUNTS, "rejected_by_reason")}
     return account | {"rules": results(report), "warnings": warnings}
 

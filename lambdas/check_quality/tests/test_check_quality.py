@@ -182,6 +182,11 @@ def test_later_runs_are_compared_with_what_passed_once(bucket, context):
     assert [item["Key"] for item in listed["Contents"]] == [key]
 
 
+def test_what_the_job_did_not_measure_is_no_measure_for_later_runs(bucket, context):
+    check(bucket, context, measured=None)
+    assert bucket.versions(HISTORY) == []
+
+
 def test_the_page_is_one_that_a_browser_shows(bucket, context):
     check(bucket, context)
     page = bucket.s3.get_object(Bucket="data", Key="data/runs/run-1/report.html")

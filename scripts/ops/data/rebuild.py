@@ -20,6 +20,7 @@ from ops.data.replay import (
     report_failed,
     run_chunks,
 )
+from ops.data.runs import wait_for_running
 from ops.data.tables import LOADER, create, dataset_table, found_tables, grant
 from ops.data.warehouse import (
     LIVE_SCHEMA,
@@ -76,13 +77,9 @@ class Rebuild:
         job.chunks += split(arrived)
         return bool(arrived)
 
-    def fingerprints(self) -> tuple[Fingerprint, Fingerprint]:
-        """Return those of the live and of the new table."""
-        live, new = (
-            self._warehouse.fingerprint(LIVE_SCHEMA, self._dataset, table=table)
-            for table in (self.live, self.new)
-        )
-        return live, new
+    def fingerprint(self, table: str) -> Fingerprint:
+        """Return that of the live or of the new table."""
+        return self._warehouse.fingerprint(LIVE_SCHEMA, self._dataset, table=table)
 
     def differences(self) -> list[str]:
         """Return a line for each file version of which the tables have different rows."""
@@ -155,9 +152,13 @@ def rebuild(environment: Environment, dataset: str, at_once: int, accept: bool) 
             report_failed("rebuild", failed)
             print("rebuild: the live table is as it was", file=sys.stderr)
             return 1
+        live = work.fingerprint(work.live)
+        # A run's rows are in the live table before its files are in the archive: to look there
+        # once all such runs have ended finds every file of this fingerprint.
+        wait_for_running(environment, "rebuild")
         if work.add_arrivals(job):
             continue
-        live, new = work.fingerprints()
+        new = work.fingerprint(work.new)
         if live != new and not accept:
             return _refuse(work, live, new)
         try:

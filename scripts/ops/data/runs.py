@@ -1,6 +1,7 @@
 """Runs of the state machine: following one to its end, and the account of its rows."""
 
 import json
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
@@ -101,6 +102,20 @@ def describe(environment: Environment, run_id: str) -> dict[str, Any] | None:
         if error.response["Error"]["Code"] == "ExecutionDoesNotExist":
             return None
         raise
+
+
+def wait_for_running(environment: Environment, tool: str) -> None:
+    """Wait until every run that is on its way now has ended; say on stderr if there is one."""
+    client = environment.client("stepfunctions")
+    pages = client.get_paginator("list_executions").paginate(
+        stateMachineArn=environment.state_machine_arn, statusFilter=RUNNING
+    )
+    running = [item["executionArn"] for page in pages for item in page["executions"]]
+    if running:
+        print(f"{tool}: waits for {len(running)} runs that are on their way", file=sys.stderr)
+    for arn in running:
+        while client.describe_execution(executionArn=arn)["status"] == RUNNING:
+            time.sleep(POLL_SECONDS)
 
 
 def follow(environment: Environment, run_id: str, timeout: float) -> Iterator[State]:
