@@ -4,27 +4,33 @@ The rows are what it was never shown before: NULLs, empty frames, repeated keys,
 limit, timestamps, text of several bytes a character.
 """
 
+import itertools
 import json
+import os
+import subprocess
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import etl_main
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from local_job import LocalJob
 from ops.config import load_config
 from ops.expectations import suite_of
 from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
 
 from quality.counting import aggregates, count_repeated, is_unique_by_key, unexpected_name
 from quality.rules import load_rules
 from quality.verdicts import JUDGES, Evidence, judge
 from transformations.deduplication import mark_superseded
+from transformations.validation import is_good
 from utils.account import Account
-from utils.dataset import Column, Dataset
+from utils.dataset import Column, Dataset, load_dataset
+from utils.source import read_rows
 
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMA = json.loads((ROOT / "config/schemas/expectations.schema.json").read_text(encoding="utf-8"))
@@ -302,33 +308,42 @@ def test_every_supported_type_is_generated_or_our_own():
     assert {expectation["type"] for expectation in EACH_TYPE} == supported - OURS
 
 
+def real_rows(dataset: str, rows: int = 2000) -> list[str]:
+    """Return the header and the first rows of a file of the real feed."""
+    command = [ROOT / ".venv/dev/bin/python", "-m", "ops.data.real_feed", "--dataset", dataset]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "scripts")}
+    made = subprocess.run(
+        command, capture_output=True, text=True, check=True, cwd=ROOT, env=environment
+    )
+    with (ROOT / made.stdout.strip()).open(encoding="utf-8") as file:
+        return list(itertools.islice(file, rows + 1))
+
+
+@pytest.mark.parametrize("name", ["products", "promotions", "transactions"])
 @pytest.mark.parametrize("environment", ["dev", "prod"])
-def test_our_own_suites_are_great_expectations_suites(spark, oracle, environment):
-    # GIVEN each dataset's merged suite, without the types that are ours
-    for settings_of_dataset in load_config(environment).values["datasets"].values():
-        suite = [
-            expectation
-            for expectation in suite_of(settings_of_dataset)["expectations"]
-            if expectation["type"] not in OURS
-        ]
-        columns = tuple(
-            Column(column["source"], column["name"], column["type"])
-            for column in settings_of_dataset["columns"]
-        )
-        dataset = Dataset(
-            name=settings_of_dataset["name"],
-            columns=columns,
-            upsert_keys=tuple(settings_of_dataset["upsert_keys"]),
-            order_by=tuple(settings_of_dataset["order_by"]),
-            delimiter=",",
-            encoding="UTF-8",
-            multi_line=True,
-        )
-        schema = ", ".join(f"`{column.name}` {column.spark_type}" for column in columns)
-        rows = spark.createDataFrame([], schema).withColumn("_position", F.lit(1))
-        # WHEN both judge, THEN Great Expectations takes the suite as it is, and they agree
-        assert suite
-        assert_agree(oracle, rows, dataset, suite)
+def test_the_job_judges_real_rows_by_our_own_suites_as_great_expectations_does(
+    spark, oracle, tmp_path, environment, name
+):
+    # GIVEN real rows, one of them twice, and one that cannot be loaded
+    header, *rows = real_rows(name)
+    job = LocalJob(spark, tmp_path)
+    configured = load_config(environment).values["datasets"][name]
+    job.configure(**{name: configured})
+    # WHEN the job has run
+    report = job.run("".join([header, *rows, rows[0], "x" + rows[1]]), dataset=name)
+    assert report["superseded"] and report["rejected"]
+    # THEN Great Expectations, which takes the suite as it is, says the same of the rows that can be
+    # loaded
+    dataset = load_dataset({"datasets": {name: configured}}, name)
+    files = [f"file://{file}" for file in (tmp_path / "staging").iterdir()]
+    good = etl_main.transform(read_rows(spark, files, dataset), dataset).where(is_good())
+    suite = [rule for rule in suite_of(configured)["expectations"] if rule["type"] not in OURS]
+    theirs = oracle(good.select(*dataset.column_names), suite)
+    mine = [rule for rule in report["rules"] if rule["type"] not in OURS]
+    assert len(mine) == len(suite) > 0
+    for index, rule in enumerate(mine):
+        verdict = rule["success"], rule["result"]
+        assert comparable(verdict) == comparable(theirs[index]), rule["rule"]
 
 
 # ---- where they differ, on purpose ---------------------------------------------------------------

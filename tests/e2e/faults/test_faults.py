@@ -11,8 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import psycopg
 import pytest
 from ops.aws import list_keys
+from localaws.postgres import SUPERUSER
 from localaws.settings import S3_FAULTS
 from tests.e2e.one_row import HEADER, a_file
 from tests.e2e.project import DATA_BUCKET, PREFIX, STATE_MACHINE
@@ -96,11 +98,12 @@ class Feed:
 # ---- the job -------------------------------------------------------------------------------------
 
 
-def test_a_job_killed_while_it_writes_leaves_no_row_of_the_file(project, tmp_path):
-    # GIVEN a run whose job has begun to write
-    file = many_rows(tmp_path, 20210101, 20_000)
+@pytest.mark.parametrize("day, written", [(20210101, "_temporary/"), (20210102, "outcome=loaded/")])
+def test_a_job_killed_while_it_writes_leaves_no_row_of_the_file(project, tmp_path, day, written):
+    # GIVEN a run whose job has begun to write, or whose first rows are written
+    file = many_rows(tmp_path, day, 20_000)
     feed = Feed(project, file)
-    output = f"data/runs/{feed.execution()['name']}/rows/outcome=loaded/"
+    output = f"data/runs/{feed.execution()['name']}/rows/{written}"
     s3 = project.client("s3")
     wait_until(lambda: s3.list_objects_v2(Bucket=DATA_BUCKET, Prefix=output)["KeyCount"], 60)
     # WHEN its process is killed
@@ -165,8 +168,15 @@ def test_two_executions_of_the_same_file_at_once_leave_each_row_once(project, tm
     fed = feed.end()
     assert fed.returncode == 0, fed.stderr
     wait_until(lambda: client.describe_execution(executionArn=second)["status"] != "RUNNING", 60)
-    assert client.describe_execution(executionArn=second)["status"] == "SUCCEEDED"
+    runs = [client.describe_execution(executionArn=run) for run in (first["executionArn"], second)]
+    assert [run["status"] for run in runs] == ["SUCCEEDED", "SUCCEEDED"]
+    assert max(run["startDate"] for run in runs) < min(run["stopDate"] for run in runs)
     assert_whole(project, file, loads=2)
+    # AND whoever came last has archived the same bytes
+    archived = project.client("s3").list_object_versions(
+        Bucket=DATA_BUCKET, Prefix="data/archive/products/2021-03-01/"
+    )["Versions"]
+    assert len({version["ETag"] for version in archived}) == 1
 
 
 # ---- the load ------------------------------------------------------------------------------------
@@ -192,20 +202,49 @@ def held_before_its_commit(warehouse: Warehouse) -> Iterator[None]:
             warehouse.client.cancel_statement(Id=holder)
 
 
+@contextlib.contextmanager
+def held_before_its_merge(warehouse: Warehouse) -> Iterator[None]:
+    """Hold every load between its COPY and its MERGE: where it makes a table of what came in.
+
+    That table is its own, so that no lock could hold it: PostgreSQL itself is told to wait.
+    """
+    (lock,) = warehouse.aws.home.rglob(f"*{PREFIX}*/data/postmaster.pid")
+    socket_folder = lock.read_text(encoding="utf-8").splitlines()[4]
+    with psycopg.connect(
+        host=socket_folder, dbname=warehouse.database, user=SUPERUSER, autocommit=True
+    ) as postgres:
+        postgres.execute(
+            "CREATE FUNCTION public.hold() RETURNS event_trigger LANGUAGE plpgsql AS "
+            "'BEGIN IF current_query() LIKE ''%incoming%'' THEN PERFORM pg_sleep(120); END IF; END'"
+        )
+        postgres.execute(
+            "CREATE EVENT TRIGGER hold ON ddl_command_start WHEN TAG IN ('CREATE TABLE AS') "
+            "EXECUTE FUNCTION public.hold()"
+        )
+        try:
+            yield
+        finally:
+            postgres.execute("DROP FUNCTION public.hold() CASCADE")
+
+
 def held_session(warehouse: Warehouse) -> int:
     """Wait until a load is held; return the process of its session."""
     waiting = (
-        "SELECT pid FROM pg_stat_activity "
-        "WHERE wait_event_type = 'Lock' AND query LIKE '%quality_results%'"
+        "SELECT pid FROM pg_stat_activity WHERE "
+        "wait_event_type = 'Lock' AND query LIKE '%quality_results%' "
+        "OR wait_event = 'PgSleep' AND query LIKE '%incoming%'"
     )
     ((pid,),) = wait_until(lambda: warehouse.run(waiting), seconds=60)
     return pid
 
 
-def test_a_load_killed_before_its_commit_leaves_no_row(project, warehouse, tmp_path):
-    file = many_rows(tmp_path, 20210401, 1_000)
-    with held_before_its_commit(warehouse):
-        # GIVEN a load that has merged its rows and has not committed
+@pytest.mark.parametrize(
+    "day, held", [(20210401, held_before_its_merge), (20210402, held_before_its_commit)]
+)
+def test_a_load_killed_on_its_way_leaves_no_row(project, warehouse, tmp_path, day, held):
+    file = many_rows(tmp_path, day, 1_000)
+    with held(warehouse):
+        # GIVEN a load that has copied its rows, or merged them too, and has not committed
         feed = Feed(project, file)
         session = held_session(warehouse)
         # WHEN its session is ended
