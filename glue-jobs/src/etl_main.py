@@ -34,8 +34,13 @@ from quality.verdicts import Evidence, judge
 from transformations.casting import cast_columns
 from transformations.cleaning import clean_column_names
 from transformations.deduplication import mark_superseded
-from transformations.rejection import REJECTED, rejected_rows, rejected_text
-from transformations.validation import add_reasons, has_unclosed_quote
+from transformations.rejection import (
+    REJECTED,
+    has_unclosed_quote,
+    rejected_rows,
+    rejected_text,
+)
+from transformations.validation import add_reasons
 from utils.account import Account
 from utils.dataset import Dataset, load_dataset
 from utils.errors import ConfigurationError, SourceFormatError
@@ -147,24 +152,14 @@ def write(judged: DataFrame, dataset: Dataset, output: str) -> tuple[Account, di
     along as one text and are made a dataset of their own afterwards, few as they are. A rule that
     asks for unique values of other columns than the upsert keys takes a pass of its own.
     """
-    seen, kept = Observation("seen"), Observation("kept")
+    kept = Observation("kept")
     can_be_loaded = F.col(REJECTED).isNull()
-    rows = judged.select(
-        *dataset.column_names,
-        "_position",
-        rejected_text().alias(REJECTED),
-        F.when(has_unclosed_quote(), F.col("_source_file")).alias("_broken"),
-    )
-    # Observing also keeps Spark from working out the reasons once more in every use below.
-    rows = rows.observe(
-        seen,
-        F.count(F.lit(1)).alias("rows_in"),
-        F.count_if(~can_be_loaded).alias("rejected"),
-        F.max("_broken").alias("broken"),
-    ).drop("_broken")
+    rows = judged.select(*dataset.column_names, "_position", rejected_text().alias(REJECTED))
     # No rejected row has the text of another, so that none supersedes another or a good one.
     ranked = mark_superseded(rows, (*dataset.upsert_keys, REJECTED), dataset.order_by).observe(
         kept,
+        F.count(F.lit(1)).alias("rows_in"),
+        F.count_if(~can_be_loaded).alias("rejected"),
         F.count_if("_superseded").alias("superseded"),
         F.count_if(can_be_loaded & ~F.col("_superseded")).alias("loaded"),
         *aggregates(dataset.rules, dataset, can_be_loaded),
@@ -176,34 +171,38 @@ def write(judged: DataFrame, dataset: Dataset, output: str) -> tuple[Account, di
         F.when(can_be_loaded, "loaded").otherwise("rejected").alias("outcome"),
     )
     written.write.partitionBy("outcome").parquet(output + "rows/")
-    found, counts = seen.get, kept.get  # right only now: a query that failed answers zeros
-    if broken := found["broken"]:
-        raise SourceFormatError(
-            f"{broken}: a quoted value is opened and never closed, or line endings are mixed:"
-            " one row holds several lines"
-        )
+    counts = kept.get  # right only now: a query that failed answers zeros
+    by_reason = write_rejected(judged.sparkSession, dataset, output) if counts["rejected"] else {}
     for rule in dataset.rules:
         if rule.is_unique and not is_unique_by_key(rule, dataset):
             counts[unexpected_name(rule)] = count_repeated(rows.where(can_be_loaded), rule)
-    by_reason = write_rejected(judged.sparkSession, dataset, output) if found["rejected"] else {}
-    account = Account(
-        rows_in=found["rows_in"],
-        loaded=counts["loaded"],
-        rejected=found["rejected"],
-        superseded=counts["superseded"],
-        rejected_by_reason=by_reason,
-    )
-    return account, counts
+    account = {name: counts[name] for name in ("rows_in", "loaded", "rejected", "superseded")}
+    return Account(**account, rejected_by_reason=by_reason), counts
 
 
 def write_rejected(spark: SparkSession, dataset: Dataset, output: str) -> dict[str, int]:
-    """Writes the rows that cannot be loaded as the file has them, and counts them by reason."""
+    """Writes the rows that cannot be loaded as the file has them, and counts them by reason.
+
+    Raises SourceFormatError where one of them swallows others.
+    """
     texts = spark.read.schema(f"{REJECTED} string").parquet(output + SET_ASIDE)
     rejected = rejected_rows(texts, dataset.columns)
     rejected.write.parquet(output + "rejected/")
     written = spark.read.schema(rejected.schema).parquet(output + "rejected/")
-    counts = written.groupBy(F.element_at("reasons", 1).alias("reason")).count()
-    return {row["reason"]: row["count"] for row in sorted(counts.collect())}
+    reasons = (
+        written.groupBy(F.element_at("reasons", 1).alias("reason"))
+        .agg(
+            F.count(F.lit(1)).alias("rows"),
+            F.max(F.when(has_unclosed_quote(), F.col("source_file"))).alias("broken"),
+        )
+        .collect()
+    )
+    if broken := [row["broken"] for row in reasons if row["broken"]]:
+        raise SourceFormatError(
+            f"{max(broken)}: a quoted value is opened and never closed, or line endings are mixed:"
+            " one row holds several lines"
+        )
+    return {row["reason"]: row["rows"] for row in sorted(reasons)}
 
 
 def judged_rules(

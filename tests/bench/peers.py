@@ -81,6 +81,16 @@ PEERS = {
             "the job's work as lazy queries, in one process that was just started",
         ),
         Peer(
+            "polars-in-spark",
+            "Polars in Spark",
+            "spark",
+            Compared.EVERYTHING,
+            "the job with Polars inside `mapInArrow` in place of its reader and its transformations:"
+            " [an experiment](decisions/0011-no-polars-inside-spark.md)",
+            once_from=1000,
+            up_to=1000,
+        ),
+        Peer(
             TEXTBOOK,
             "the textbook job",
             "spark",

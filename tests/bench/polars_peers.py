@@ -20,16 +20,16 @@ def job(work: Mapping[str, Any]) -> dict[str, Any]:
     output = Path(work["output"])
     for name in ("loaded", "rejected"):
         (output / name).mkdir(parents=True)
-    judged = _typed(_read(work["files"])).with_columns(_faults=pl.coalesce(*_faults()))
+    rows = judged(work["files"])
     good = _collect(
-        judged.filter(pl.col("_faults").is_null()).select("place", "_source", *NAMES)
+        rows.filter(pl.col("_faults").is_null()).select("place", "_source", *NAMES)
     ).lazy()
     rejected = _collect(
-        judged.filter(pl.col("_faults").is_not_null()).select(
+        rows.filter(pl.col("_faults").is_not_null()).select(
             "place",
             "_source",
             *[pl.col(f"raw_{name}").alias(name) for name in NAMES],
-            reasons=pl.concat_list(*_faults()).list.drop_nulls(),
+            reasons=pl.concat_list(*faults()).list.drop_nulls(),
         )
     )
     repeated = _collect(
@@ -58,6 +58,12 @@ PEERS = {"polars": job}
 
 def _collect(query: pl.LazyFrame) -> pl.DataFrame:
     return query.collect(engine="streaming")
+
+
+def judged(files: list[str]) -> pl.LazyFrame:
+    """Return the rows with their types, `place`, `_source`, what the file says as `raw_...`, and
+    `_faults`, the first reason why a row cannot be loaded."""
+    return _typed(_read(files)).with_columns(_faults=pl.coalesce(*faults()))
 
 
 def _read(files: list[str]) -> pl.LazyFrame:
@@ -102,7 +108,7 @@ def _number(name: str, kind: pl.DataType) -> pl.Expr:
     return _stripped(name).cast(kind, strict=False).alias(name)
 
 
-def _faults() -> list[pl.Expr]:
+def faults() -> list[pl.Expr]:
     """Return every reason why a row cannot be loaded, NULL where it is none."""
     return [
         _any_contains("\ufffd", "invalid_utf8"),

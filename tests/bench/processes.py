@@ -58,9 +58,11 @@ class Worker:
         return json.loads(answer)
 
     def cpu_seconds(self) -> float:
-        """Return the processor time of the process and its JVM so far."""
+        """Return the processor time of the process, its JVM and Python workers that have ended."""
         times = [process.cpu_times() for process in self._processes()]
-        return sum(time.user + time.system for time in times)
+        return sum(time.user + time.system for time in times) + sum(
+            time.children_user + time.children_system for time in times
+        )
 
     def peak_gigabytes(self) -> float:
         """Return the most memory that the process and its JVM have had."""

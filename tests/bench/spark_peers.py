@@ -18,6 +18,7 @@ from utils.session import configure
 from utils.storage import Storage
 
 from localaws.glue_runtime.bootstrap import connect, start_java
+from tests.bench import polars_in_spark
 from tests.bench.products import broken_by_column
 
 
@@ -41,6 +42,12 @@ def job(work: Mapping[str, Any], config: str = "config") -> dict[str, Any]:
 def job_without_rules(work: Mapping[str, Any]) -> dict[str, Any]:
     """The job of a dataset that has no quality rules."""
     return job(work, "config_without_rules")
+
+
+def job_with_polars(work: Mapping[str, Any]) -> dict[str, Any]:
+    """The job with Polars in the place of its reader and its transformations."""
+    files = work["files"]
+    return polars_in_spark.job(session(), _dataset(work), files, _uri(work["output"]))
 
 
 def floor(work: Mapping[str, Any]) -> dict[str, Any]:
@@ -110,6 +117,7 @@ def _checked_and_written(frame: DataFrame, dataset: Dataset, output: str) -> dic
 PEERS: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
     "job": job,
     "no-rules": job_without_rules,
+    "polars-in-spark": job_with_polars,
     "floor": floor,
     "textbook": textbook,
 }

@@ -45,11 +45,6 @@ def is_good() -> Expression:
     return F.col("_reasons").isNull()
 
 
-def has_unclosed_quote() -> Expression:
-    """Whether a row of `add_reasons` swallows others; NULL for a good row."""
-    return F.array_contains("_reasons", UNCLOSED_QUOTE)
-
-
 def _malformed_row() -> Expression:
     return F.when(_runs_on(F.col("_row_text")), UNCLOSED_QUOTE).otherwise(MALFORMED_ROW)
 

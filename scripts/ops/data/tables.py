@@ -179,7 +179,7 @@ def refuse(faults: Iterable[str]) -> None:
         raise OperationError(
             f"the tables cannot take this configuration:\n  {listed}\n"
             "Change it back; or give the dataset another target.table, and fill that with "
-            "make rebuild"
+            "make rebuild ACCEPT=1"
         )
 
 
