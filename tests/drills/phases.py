@@ -17,6 +17,7 @@ from tests.drills.breaks import BREAKS, CANARY, Break, denying, ringing, wait_un
 from tests.drills.releases import must
 from tests.e2e.one_row import a_file
 from tests.e2e.project import Project, lose_machine
+from tests.localaws.workshop import wait_until
 
 AS_BEFORE, RETURNED, SHARED, SWITCHED = (
     "as before",
@@ -29,6 +30,9 @@ SWITCH = "switch_live"
 RECORD = "record_deploy"
 BEGINS, ENDS = "==> {phase}\n", "    [0-9.]+ s\n"
 FIRST_DAY = date(2021, 1, 1)
+STOP_SECONDS = 10
+# Of the states in /proc/*/stat; a parent that waits for its child's exec (vfork) is in D.
+STOPPED_OR_ENDED = "TDZX"
 
 
 def phases_of(script: Path = REPOSITORY / "scripts/deploy.sh") -> list[str]:
@@ -67,6 +71,8 @@ class Deploy:
             within = within or begins
             if within and (re.fullmatch(ENDS, line) if ended else begins):
                 self._signal(signal.SIGSTOP)
+                # A process that is just being forked stops later, and would miss going on.
+                wait_until(lambda: not self._moving(), seconds=STOP_SECONDS)
                 return
         raise RuntimeError(f"the deploy did not come to {phase}:\n{self.said}")
 
@@ -89,6 +95,19 @@ class Deploy:
         self.said += self._process.stderr.read()
         self._process.stdout.read()
         return self._process.wait(), time.monotonic() - self.started
+
+    def _moving(self) -> list[str]:
+        """Return the processes of its group that do not stand still, as /proc shows them."""
+        shown = []
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # ended meanwhile
+                shown.append(stat.read_text(encoding="utf-8"))
+        parts = ((text, text.rpartition(")")[2].split()) for text in shown)
+        return [
+            text
+            for text, (state, _parent, group, *_) in parts
+            if int(group) == self._process.pid and state not in STOPPED_OR_ENDED
+        ]
 
     def _signal(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError):
