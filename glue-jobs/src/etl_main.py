@@ -46,7 +46,7 @@ from utils.dataset import Dataset, load_dataset
 from utils.errors import ConfigurationError, SourceFormatError
 from utils.log import log_to_stderr, logger
 from utils.session import configure
-from utils.source import absent_columns, check_sources, read_rows, reading
+from utils.source import absent_columns, check_sources, last_lines, read_rows, reading
 from utils.storage import Storage
 
 # Where a row of either outcome is written; `outcome` is no column of the files.
@@ -96,7 +96,8 @@ def run(spark: SparkSession, arguments: Mapping[str, str]) -> dict:
     sizes = check_sources(storage, arguments["source_prefix"], names, dataset)
     configure(spark, sizes)
     absent = absent_columns(storage, list(sizes), dataset)
-    rows = read_rows(spark, list(sizes), dataset, absent)
+    ends = last_lines(storage, list(sizes), dataset)
+    rows = read_rows(spark, list(sizes), dataset, absent, ends)
     with reading(spark, list(sizes), dataset):
         account, counts = write(transform(rows, dataset), dataset, output)
     storage.delete(output + SET_ASIDE)  # they are in rejected/ by now

@@ -5,8 +5,8 @@ from decimal import Decimal
 
 import pytest
 from chispa import assert_df_equality
-from transformations.casting import WHITESPACE, cast_columns
-from utils.dataset import Column
+from transformations.casting import cast_columns
+from utils.dataset import WHITESPACE, Column
 
 CASES = {
     "integer": {

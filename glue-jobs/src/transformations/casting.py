@@ -6,10 +6,7 @@ from pyspark.sql import Column as Expression
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from utils.dataset import Column
-
-# Space, tab, line feed, vertical tab, form feed, carriage return.
-WHITESPACE = " \t\n\x0b\f\r"
+from utils.dataset import WHITESPACE, Column
 
 # Spark's own casts are exact about integers, but take more than these of the others: a bare year, a
 # time zone, digits of other scripts, and exponents so large that the arithmetic takes minutes.

@@ -9,6 +9,9 @@ from typing import Any
 from quality.rules import Rule, load_rules
 from utils.errors import ConfigurationError
 
+# What goes around a value: space, tab, line feed, vertical tab, form feed, carriage return.
+WHITESPACE = " \t\n\x0b\f\r"
+
 
 @dataclass(frozen=True)
 class Column:

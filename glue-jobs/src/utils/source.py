@@ -15,12 +15,14 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import StringType, StructField, StructType
 
-from utils.dataset import Dataset
+from utils.dataset import WHITESPACE, Dataset
 from utils.errors import SourceFormatError, SourceReadError
 from utils.storage import Storage
 
 # Far more than a header needs.
 HEAD_BYTES = 64 * 1024
+# More than the last line of most files; of a longer one the end will do.
+TAIL_BYTES = 64 * 1024
 # Of an id that Spark gives a row: the number of its task, then that of the row in its task.
 ROW_BITS = 33
 
@@ -119,25 +121,55 @@ def _header_fault(header: list[str], dataset: Dataset) -> str | None:
     return f"the header differs from dataset {dataset.name}: {'; '.join(differing)}"
 
 
+def last_lines(storage: Storage, uris: Sequence[str], dataset: Dataset) -> dict[str, str]:
+    """Returns uri -> last line, of files in which a quote may stay open to the end unnoticed.
+
+    Spark takes all that follows such a quote for one value. In the last column, where the dataset
+    has text, that is no row with too few values; only the file's end tells: it has no quote. The
+    end of a zipped file is not looked at.
+    """
+    if not dataset.multi_line or dataset.columns[-1].kind != "varchar":
+        return {}
+    plain = [uri for uri in uris if not uri.endswith(".gz")]
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        tails = pool.map(lambda uri: storage.read_end(uri, TAIL_BYTES), plain)
+    ends = (tail.decode("utf-8", errors="replace").rstrip(WHITESPACE) for tail in tails)
+    return {uri: end.rpartition("\n")[2] for uri, end in zip(plain, ends) if not end.endswith('"')}
+
+
 def read_rows(
     spark: SparkSession,
     uris: Sequence[str],
     dataset: Dataset,
     absent: Mapping[str, tuple[str, ...]] | None = None,
+    ends: Mapping[str, str] | None = None,
 ) -> DataFrame:
     """Reads CSV files (RFC 4180, with headers, UTF-8, gzip by extension) as strings.
 
-    In: the files, and what `absent_columns` says of them. Out: a string column a source, under its
-    header, NULL where the file lacks it; `_row_text`, the text of a row with the wrong number of
-    values, else NULL; `_source_file`, the file's name; `_position`, a struct that orders rows as
-    the load has them: `file`, its number in the list; `block`, the byte where the part of the file
-    begins that was read with it; `row`, its number in that part. All count from 0.
+    In: the files, and what `absent_columns` and `last_lines` say of them. Out: a string column a
+    source, under its header, NULL where the file lacks it; `_row_text`, the text of a row with the
+    wrong number of values, or of a value that a quote opens and nothing closes, else NULL;
+    `_source_file`, the file's name; `_position`, a struct that orders rows as the load has them:
+    `file`, its number in the list; `block`, the byte where the part of the file begins that was
+    read with it; `row`, its number in that part. All count from 0.
     """
     alike: dict[tuple[str, ...], list[str]] = {}  # files with the same columns
     for uri in uris:
         alike.setdefault((absent or {}).get(uri, ()), []).append(uri)
     frames = [_read_alike(spark, group, dataset, lacks, uris) for lacks, group in alike.items()]
-    return functools.reduce(DataFrame.unionByName, frames)
+    rows = functools.reduce(DataFrame.unionByName, frames)
+    return _with_open_ends(rows, dataset, [ends.get(uri) for uri in uris]) if ends else rows
+
+
+def _with_open_ends(
+    rows: DataFrame, dataset: Dataset, last_lines_: Sequence[str | None]
+) -> DataFrame:
+    value = F.col(f"`{dataset.sources[-1]}`")
+    last_line = F.array(*[F.lit(line).cast("string") for line in last_lines_])[
+        F.col("_position.file")
+    ]
+    is_open = value.contains("\n") & F.btrim(value, F.lit(WHITESPACE)).endswith(last_line)
+    return rows.withColumn("_row_text", F.coalesce("_row_text", F.when(is_open, value)))
 
 
 def _read_alike(

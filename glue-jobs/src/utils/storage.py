@@ -32,6 +32,16 @@ class Storage:
         finally:
             stream.close()
 
+    def read_end(self, uri: str, limit: int) -> bytes:
+        """Returns a file's last `limit` bytes."""
+        file_system, path = self._open(uri)
+        stream = file_system.open(path)
+        try:
+            stream.seek(max(0, file_system.getFileStatus(path).getLen() - limit))
+            return bytes(stream.readNBytes(limit))
+        finally:
+            stream.close()
+
     def write(self, uri: str, content: bytes) -> None:
         """Writes a file, over one that is there."""
         file_system, path = self._open(uri)

@@ -231,6 +231,35 @@ def test_a_file_that_cannot_be_trusted_fails_whole(job, content, message):
     assert not (job.output / "report.json").exists()
 
 
+NOTES = {
+    "format": {"delimiter": ",", "encoding": "UTF-8", "multi_line": True},
+    "columns": [
+        {"source": "Key", "name": "key", "type": "integer", "required": True},
+        {"source": "Note", "name": "note", "type": "varchar(99)"},
+    ],
+    "upsert_keys": ["key"],
+    "order_by": [],
+}
+
+
+@pytest.mark.parametrize(
+    "rows", ['1,"tea\n2,milk\n', '1,"tea\n2,milk', '1,"tea\r\n2,milk\r\n\r\n', '0,x\n1,"tea\n2,\n']
+)
+def test_a_last_text_that_never_closes_swallows_no_row_unseen(job, rows):
+    job.configure(notes=NOTES)
+    with pytest.raises(SourceFormatError, match="a quoted value is opened and never closed"):
+        job.run("Key,Note\n3,x\n", "Key,Note\n" + rows, dataset="notes")
+
+
+@pytest.mark.parametrize(
+    "rows", ['1,"tea\nand milk"\n2,milk\n', '1,tea\n2,"milk\nand tea"\n', '1,tea\n2,"milk\n\n"']
+)
+def test_a_last_text_of_several_lines_is_a_value(job, rows):
+    job.configure(notes=NOTES)
+    report = job.run("Key,Note\n" + rows, dataset="notes")
+    assert counts(report) == {"rows_in": 2, "loaded": 2, "rejected": 0, "superseded": 0}
+
+
 def test_a_truncated_gzip_fails_whole(job):
     whole = gzip.compress((HEADER + line() * 20).encode(), compresslevel=0)
     with pytest.raises(SourceReadError, match="^Products_20170115.csv.gz: cannot be read to its"):

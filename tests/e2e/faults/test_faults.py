@@ -14,7 +14,6 @@ from pathlib import Path
 import psycopg
 import pytest
 from ops.aws import list_keys
-from localaws.postgres import SUPERUSER
 from localaws.settings import S3_FAULTS
 from tests.e2e.one_row import HEADER, a_file
 from tests.e2e.project import DATA_BUCKET, PREFIX, STATE_MACHINE
@@ -24,6 +23,7 @@ from tests.localaws.redshift_warehouse import Warehouse
 from tests.localaws.workshop import wait_until
 
 CONCURRENT_RUNS = 4  # GlueMaxConcurrentRuns in config/common/settings.yaml
+SUPERUSER = "rdsdb"  # of localaws/postgres.py, whose modules these tests have not
 S3_ANSWERS = [(20210601, "503 SlowDown"), (20210602, "500 InternalError")]
 
 
