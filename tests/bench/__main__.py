@@ -20,7 +20,7 @@ from tests.bench.costs import Job, costs_page
 from tests.bench.data import count_files
 from tests.bench.page import GIGABYTE, page
 from tests.bench.peers import JOB, PEERS, RowsDiffer
-from tests.bench.processes import PYTHON, WorkFailed, java_version
+from tests.bench.processes import PYTHON, WorkFailed, heap_gigabytes, java_version
 from tests.bench.runner import Bench
 from tests.conftest import REPOSITORY
 from tests.measured_on import commit, machine
@@ -103,6 +103,7 @@ def facts(rounds: int) -> dict[str, str]:
         "load": f"{os.getloadavg()[2]:.1f}",
         "versions": versions(),
         "rounds": str(rounds),
+        "heap": f"{heap_gigabytes():g}",
     }
 
 

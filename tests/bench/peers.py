@@ -20,7 +20,8 @@ class Peer:
     """One way to do the work, or part of it.
 
     `once_from` is the size in MB from which one round is enough, `up_to` the largest one that it
-    runs at: what takes ten times as long needs no third round to be told from the others.
+    runs at: what takes ten times as long needs no third round to be told from the others, and what
+    takes minutes is no noise.
     """
 
     name: str
@@ -28,14 +29,14 @@ class Peer:
     engine: str
     compared: Compared
     does: str
-    once_from: int | None = None
+    once_from: int = 5000
     up_to: int | None = None
 
     def runs(self, megabytes: int, number: int) -> bool:
         """Whether it runs in a round, counted from 0, at a size."""
         if self.up_to is not None and megabytes > self.up_to:
             return False
-        return number == 0 or self.once_from is None or megabytes < self.once_from
+        return number == 0 or megabytes < self.once_from
 
 
 JOB, NO_RULES, FLOOR, TEXTBOOK = "job", "no-rules", "floor", "textbook"
@@ -85,7 +86,7 @@ PEERS = {
             "Polars in Spark",
             "spark",
             Compared.EVERYTHING,
-            "the job with Polars inside `mapInArrow` in place of its reader and its transformations:"
+            "the job with Polars inside `mapInArrow` in place of its reader and transformations:"
             " [an experiment](decisions/0011-no-polars-inside-spark.md)",
             once_from=1000,
             up_to=1000,

@@ -108,6 +108,13 @@ def spark_environment(folder: Path) -> dict[str, str]:
     }
 
 
+def heap_gigabytes() -> float:
+    """Return the most that the heap of Spark's JVM may grow to."""
+    command = find_spark(PYTHON["spark"]).command(Path(), WORKERS)
+    (megabytes,) = (word[4:-1] for word in command if re.fullmatch(r"-Xmx\d+m", word))
+    return int(megabytes) / 1024
+
+
 def java_version() -> str:
     """Return the version of the Java that Spark runs on."""
     java = find_spark(PYTHON["spark"]).java

@@ -134,7 +134,7 @@ def test_a_slow_peer_runs_once_at_a_large_size_and_not_at_the_largest():
     assert [peer.runs(100, number) for number in range(3)] == [True, True, True]
     assert [peer.runs(1000, number) for number in range(3)] == [True, False, False]
     assert not peer.runs(5000, 0)
-    assert PEERS["job"].runs(5000, 2)
+    assert PEERS["job"].runs(1000, 2) and not PEERS["job"].runs(5000, 1)
 
 
 # ---- data ----------------------------------------------------------------------------------------
@@ -183,6 +183,7 @@ FACTS = {
     "versions": "Spark 3.5.6",
     "rounds": "3",
     "load": "1.0",
+    "heap": "4",
 }
 
 
@@ -202,7 +203,7 @@ def measured(*all_runs, peers=("duckdb", "job")):
 def test_the_page_has_a_line_a_peer():
     text = page(measured(runs("job", 1000, 21, 25, 22), runs("duckdb", 1000, 10, 10, 10)))
     assert "### 1 GB: 1,234,567 rows" in text
-    assert "| the job | 22.0 | 21.0 | 22.0 | heap of 4 | 2.20 |  | 3 |" in text
+    assert "| the job | 22.0 | 21.0 | 22.0 | 1.5, shared | 2.20 |  | 3 |" in text
     assert "| DuckDB | 10.0 | 10.0 | 10.0 | 1.5 | 1.00 |  | 3 |" in text
     assert "textbook job |" not in text.partition("### 1 GB")[2]
 
@@ -218,6 +219,13 @@ def test_what_was_not_measured_is_not_called_met():
     for target in TARGETS:
         assert f"| {target.promise} | not measured | |" in text
     assert "| 5 GB within a heap of 4 GB | not measured |  |" in text
+
+
+def test_a_heap_of_more_is_not_called_one_of_4_gb():
+    found = measured(runs("job", 5000, 300), runs("duckdb", 5000, 60))
+    assert "| 5 GB within a heap of 4 GB | finished | yes |" in page(found)
+    found["facts"] = FACTS | {"heap": "8"}
+    assert "| 5 GB within a heap of 4 GB | finished | **no**: it was 8 GB |" in page(found)
 
 
 def test_each_target_knows_both_sides_of_its_limit():
