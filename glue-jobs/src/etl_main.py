@@ -34,13 +34,8 @@ from quality.verdicts import Evidence, judge
 from transformations.casting import cast_columns
 from transformations.cleaning import clean_column_names
 from transformations.deduplication import mark_superseded
-from transformations.rejection import (
-    REJECTED,
-    has_unclosed_quote,
-    rejected_rows,
-    rejected_text,
-)
-from transformations.validation import add_reasons
+from transformations.rejection import REJECTED, rejected_rows, rejected_text
+from transformations.validation import add_reasons, has_unclosed_quote
 from utils.account import Account
 from utils.dataset import Dataset, load_dataset
 from utils.errors import ConfigurationError, SourceFormatError
@@ -96,7 +91,7 @@ def run(spark: SparkSession, arguments: Mapping[str, str]) -> dict:
     sizes = check_sources(storage, arguments["source_prefix"], names, dataset)
     configure(spark, sizes)
     absent = absent_columns(storage, list(sizes), dataset)
-    ends = last_lines(storage, list(sizes), dataset)
+    ends = last_lines(storage, list(sizes), dataset, absent)
     rows = read_rows(spark, list(sizes), dataset, absent, ends)
     with reading(spark, list(sizes), dataset):
         account, counts = write(transform(rows, dataset), dataset, output)
@@ -153,9 +148,16 @@ def write(judged: DataFrame, dataset: Dataset, output: str) -> tuple[Account, di
     along as one text and are made a dataset of their own afterwards, few as they are. A rule that
     asks for unique values of other columns than the upsert keys takes a pass of its own.
     """
-    kept = Observation("kept")
+    seen, kept = Observation("seen"), Observation("kept")
     can_be_loaded = F.col(REJECTED).isNull()
-    rows = judged.select(*dataset.column_names, "_position", rejected_text().alias(REJECTED))
+    rows = judged.select(
+        *dataset.column_names,
+        "_position",
+        rejected_text().alias(REJECTED),
+        F.when(has_unclosed_quote(), F.col("_source_file")).alias("_broken"),
+    )
+    # Before the row becomes a text: one that swallowed a file is more than a reader of JSON takes.
+    rows = rows.observe(seen, F.max("_broken").alias("broken")).drop("_broken")
     # No rejected row has the text of another, so that none supersedes another or a good one.
     ranked = mark_superseded(rows, (*dataset.upsert_keys, REJECTED), dataset.order_by).observe(
         kept,
@@ -172,7 +174,13 @@ def write(judged: DataFrame, dataset: Dataset, output: str) -> tuple[Account, di
         F.when(can_be_loaded, "loaded").otherwise("rejected").alias("outcome"),
     )
     written.write.partitionBy("outcome").parquet(output + "rows/")
-    counts = kept.get  # right only now: a query that failed answers zeros
+    # Right only now: a query that failed answers zeros.
+    broken, counts = seen.get["broken"], kept.get
+    if broken:
+        raise SourceFormatError(
+            f"{broken}: a quoted value is opened and never closed, or line endings are mixed:"
+            " one row holds several lines"
+        )
     by_reason = write_rejected(judged.sparkSession, dataset, output) if counts["rejected"] else {}
     for rule in dataset.rules:
         if rule.is_unique and not is_unique_by_key(rule, dataset):
@@ -182,28 +190,13 @@ def write(judged: DataFrame, dataset: Dataset, output: str) -> tuple[Account, di
 
 
 def write_rejected(spark: SparkSession, dataset: Dataset, output: str) -> dict[str, int]:
-    """Writes the rows that cannot be loaded as the file has them, and counts them by reason.
-
-    Raises SourceFormatError where one of them swallows others.
-    """
+    """Writes the rows that cannot be loaded as the file has them, and counts them by reason."""
     texts = spark.read.schema(f"{REJECTED} string").parquet(output + SET_ASIDE)
     rejected = rejected_rows(texts, dataset.columns)
     rejected.write.parquet(output + "rejected/")
     written = spark.read.schema(rejected.schema).parquet(output + "rejected/")
-    reasons = (
-        written.groupBy(F.element_at("reasons", 1).alias("reason"))
-        .agg(
-            F.count(F.lit(1)).alias("rows"),
-            F.max(F.when(has_unclosed_quote(), F.col("source_file"))).alias("broken"),
-        )
-        .collect()
-    )
-    if broken := [row["broken"] for row in reasons if row["broken"]]:
-        raise SourceFormatError(
-            f"{max(broken)}: a quoted value is opened and never closed, or line endings are mixed:"
-            " one row holds several lines"
-        )
-    return {row["reason"]: row["rows"] for row in sorted(reasons)}
+    counts = written.groupBy(F.element_at("reasons", 1).alias("reason")).count()
+    return {row["reason"]: row["count"] for row in sorted(counts.collect())}
 
 
 def judged_rules(

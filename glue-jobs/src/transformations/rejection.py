@@ -6,7 +6,7 @@ from pyspark.sql import Column as Expression
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from transformations.validation import UNCLOSED_QUOTE, is_good
+from transformations.validation import is_good
 from utils.dataset import Column
 
 REJECTED = "_rejected"
@@ -39,11 +39,8 @@ def rejected_rows(frame: DataFrame, columns: Sequence[Column]) -> DataFrame:
         REJECTED,
         f"raw struct<{raw.replace('` ', '`: ')}>, source_file string, source_block bigint,"
         " source_row bigint, row_text string, reasons array<string>",
+        # Of a value that is longer than this, nothing at all would be read; 20 MB by default.
+        {"maxStringLen": str(2**31 - 1), "mode": "FAILFAST"},
     )
     place = ("source_file", "source_block", "source_row", "row_text", "reasons")
     return frame.select(row.alias("row")).select("row.raw.*", *[f"row.{name}" for name in place])
-
-
-def has_unclosed_quote() -> Expression:
-    """Whether a row of `rejected_rows` swallows others of its file."""
-    return F.array_contains("reasons", UNCLOSED_QUOTE)

@@ -25,8 +25,8 @@ NOT_A = {
 def add_reasons(frame: DataFrame, columns: Sequence[Column]) -> DataFrame:
     """Adds `_reasons`, an array of strings, NULL for a good row.
 
-    In: the frame of `cast_columns` with `_row_text`, the text of a row with the wrong number of
-    values, else NULL. Out: the same and `_reasons`, in a fixed order: the row's own faults, then at
+    In: the frame of `cast_columns` with `_row_text` of `read_rows`, the text of a row that is none,
+    else NULL. Out: the same and `_reasons`, in a fixed order: the row's own faults, then at
     most one a column, named `<column>_<fault>`. A malformed row has no other reason: its values are
     not where they belong. `unclosed_quote` stands in for either where a value runs on over the
     rows that follow it.
@@ -43,6 +43,11 @@ def add_reasons(frame: DataFrame, columns: Sequence[Column]) -> DataFrame:
 def is_good() -> Expression:
     """Whether a row of `add_reasons` can be loaded."""
     return F.col("_reasons").isNull()
+
+
+def has_unclosed_quote() -> Expression:
+    """Whether a row of `add_reasons` swallows others; NULL for a good row."""
+    return F.array_contains("_reasons", UNCLOSED_QUOTE)
 
 
 def _malformed_row() -> Expression:

@@ -121,20 +121,39 @@ def _header_fault(header: list[str], dataset: Dataset) -> str | None:
     return f"the header differs from dataset {dataset.name}: {'; '.join(differing)}"
 
 
-def last_lines(storage: Storage, uris: Sequence[str], dataset: Dataset) -> dict[str, str]:
-    """Returns uri -> last line, of files in which a quote may stay open to the end unnoticed.
+def last_lines(
+    storage: Storage,
+    uris: Sequence[str],
+    dataset: Dataset,
+    absent: Mapping[str, tuple[str, ...]],
+) -> dict[str, str]:
+    """Returns uri -> last line, as a quoted value would hold it, of files in which a quote may stay
+    open to the end unnoticed.
 
-    Spark takes all that follows such a quote for one value. In the last column, where the dataset
-    has text, that is no row with too few values; only the file's end tells: it has no quote. The
-    end of a zipped file is not looked at.
+    Spark takes all that follows such a quote for one value. In the last column of a file, where it
+    is text, that is no row with too few values: only the file's end tells. `absent` is what
+    `absent_columns` says. The end of a zipped file is not looked at.
     """
-    if not dataset.multi_line or dataset.columns[-1].kind != "varchar":
+
+    def may_stay_open(uri: str) -> bool:
+        present = [c for c in dataset.columns if c.source not in absent.get(uri, ())]
+        return present[-1].kind == "varchar" and not uri.endswith(".gz")
+
+    def last_line(uri: str) -> str | None:
+        tail = storage.read_end(uri, TAIL_BYTES)
+        end = tail.decode("utf-8", errors="replace").rstrip(WHITESPACE)
+        if (len(end) - len(end.rstrip('"'))) % 2:
+            return None  # the last value is quoted, and closed
+        before, line_break, line = end.rpartition("\n")
+        # Of a line that is longer than the tail the first character may be cut.
+        return (line_break + line if before else end.lstrip("\ufffd")).replace('""', '"')
+
+    if not dataset.multi_line:
         return {}
-    plain = [uri for uri in uris if not uri.endswith(".gz")]
+    suspects = list(filter(may_stay_open, uris))
     with ThreadPoolExecutor(max_workers=8) as pool:
-        tails = pool.map(lambda uri: storage.read_end(uri, TAIL_BYTES), plain)
-    ends = (tail.decode("utf-8", errors="replace").rstrip(WHITESPACE) for tail in tails)
-    return {uri: end.rpartition("\n")[2] for uri, end in zip(plain, ends) if not end.endswith('"')}
+        lines = zip(suspects, pool.map(last_line, suspects))
+    return {uri: line for uri, line in lines if line}
 
 
 def read_rows(
@@ -156,20 +175,27 @@ def read_rows(
     alike: dict[tuple[str, ...], list[str]] = {}  # files with the same columns
     for uri in uris:
         alike.setdefault((absent or {}).get(uri, ()), []).append(uri)
-    frames = [_read_alike(spark, group, dataset, lacks, uris) for lacks, group in alike.items()]
-    rows = functools.reduce(DataFrame.unionByName, frames)
-    return _with_open_ends(rows, dataset, [ends.get(uri) for uri in uris]) if ends else rows
+    frames = []
+    for lacks, group in alike.items():
+        frame = _read_alike(spark, group, dataset, lacks, uris)
+        if ends and not ends.keys().isdisjoint(group):
+            last = _present(dataset, lacks)[-1]
+            frame = _with_open_ends(frame, last, [ends.get(uri) for uri in uris])
+        frames.append(frame)
+    return functools.reduce(DataFrame.unionByName, frames)
 
 
-def _with_open_ends(
-    rows: DataFrame, dataset: Dataset, last_lines_: Sequence[str | None]
-) -> DataFrame:
-    value = F.col(f"`{dataset.sources[-1]}`")
-    last_line = F.array(*[F.lit(line).cast("string") for line in last_lines_])[
-        F.col("_position.file")
-    ]
-    is_open = value.contains("\n") & F.btrim(value, F.lit(WHITESPACE)).endswith(last_line)
-    return rows.withColumn("_row_text", F.coalesce("_row_text", F.when(is_open, value)))
+def _present(dataset: Dataset, lacks: Sequence[str]) -> list[str]:
+    return [source for source in dataset.sources if source not in lacks]
+
+
+def _with_open_ends(rows: DataFrame, last: str, lines: Sequence[str | None]) -> DataFrame:
+    """Gives a row its text whose last value runs on to the end of its file."""
+    value = F.col(f"`{last}`")
+    text = F.concat(F.lit('"'), value)
+    line = F.array(*[F.lit(line).cast("string") for line in lines])[F.col("_position.file")]
+    is_open = value.contains("\n") & F.btrim(text, F.lit(WHITESPACE)).endswith(line)
+    return rows.withColumn("_row_text", F.coalesce("_row_text", F.when(is_open, text)))
 
 
 def _read_alike(
@@ -179,8 +205,8 @@ def _read_alike(
     lacks: Sequence[str],
     every_uri: Sequence[str],
 ) -> DataFrame:
-    present = [source for source in dataset.sources if source not in lacks]
-    schema = StructType([StructField(name, StringType()) for name in (*present, "_row_text")])
+    names = (*_present(dataset, lacks), "_row_text")
+    schema = StructType([StructField(name, StringType()) for name in names])
     rows = spark.read.csv(
         list(uris),
         schema=schema,
@@ -197,14 +223,14 @@ def _read_alike(
     )
     numbers = {_encoded_name(spark, uri): number for number, uri in enumerate(every_uri)}
     number_of = F.create_map(*[F.lit(value) for item in numbers.items() for value in item])
-    names = F.array(*[F.lit(_name(uri)) for uri in every_uri])
+    files = F.array(*[F.lit(_name(uri)) for uri in every_uri])
     number = number_of[F.col("_metadata.file_name")]
     return rows.select(
         *[
             (F.lit(None).cast("string") if name in lacks else F.col(f"`{name}`")).alias(name)
             for name in (*dataset.sources, "_row_text")
         ],
-        names[number].alias("_source_file"),
+        files[number].alias("_source_file"),
         F.struct(
             number.alias("file"),
             F.col("_metadata.file_block_start").alias("block"),

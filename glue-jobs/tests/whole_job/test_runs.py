@@ -236,28 +236,54 @@ NOTES = {
     "columns": [
         {"source": "Key", "name": "key", "type": "integer", "required": True},
         {"source": "Note", "name": "note", "type": "varchar(99)"},
+        {"source": "Stars", "name": "stars", "type": "integer", "optional": True},
     ],
     "upsert_keys": ["key"],
     "order_by": [],
 }
+LONG = "é" * 40_000  # more than is read of a file's end
 
 
 @pytest.mark.parametrize(
-    "rows", ['1,"tea\n2,milk\n', '1,"tea\n2,milk', '1,"tea\r\n2,milk\r\n\r\n', '0,x\n1,"tea\n2,\n']
+    "rows",
+    [
+        '1,"tea\n2,milk\n',
+        '1,"tea\n2,milk',
+        '1,"tea\r\n2,milk\r\n\r\n',
+        '1,"\n2,milk\n',
+        '0,x\n1,"tea\n2,\n',
+        '1,"tea\n2,""\n',
+        '1,"tea\n2,"",\n',
+        f'1,"tea\n2,{LONG}\n',
+        f'1,"tea\n2,x{LONG}\n',
+    ],
 )
 def test_a_last_text_that_never_closes_swallows_no_row_unseen(job, rows):
     job.configure(notes=NOTES)
-    with pytest.raises(SourceFormatError, match="a quoted value is opened and never closed"):
-        job.run("Key,Note\n3,x\n", "Key,Note\n" + rows, dataset="notes")
+    with pytest.raises(SourceFormatError, match="^Products_20170116.csv: a quoted value is opened"):
+        job.run("Key,Note,Stars\n3,x,5\n", "Key,Note\n" + rows, dataset="notes")
 
 
 @pytest.mark.parametrize(
-    "rows", ['1,"tea\nand milk"\n2,milk\n', '1,tea\n2,"milk\nand tea"\n', '1,tea\n2,"milk\n\n"']
+    "rows",
+    [
+        '1,"tea\nand milk"\n2,milk\n',
+        '1,tea\n2,"milk\nand tea"\n',
+        '1,tea\n2,"milk\n\n"',
+        '1,"tea\n2,""milk"""\n2,""\n',
+        '1,"tea\nx2,milk"\n2,milk\n',
+    ],
 )
 def test_a_last_text_of_several_lines_is_a_value(job, rows):
     job.configure(notes=NOTES)
     report = job.run("Key,Note\n" + rows, dataset="notes")
     assert counts(report) == {"rows_in": 2, "loaded": 2, "rejected": 0, "superseded": 0}
+
+
+def test_a_row_that_swallows_more_than_a_reader_of_json_takes_fails_the_file(job):
+    rows = line(product_id="2") * 400_000
+    with pytest.raises(SourceFormatError, match="a quoted value is opened and never closed"):
+        job.run(HEADER + line(product_name='"Tea') + rows)
 
 
 def test_a_truncated_gzip_fails_whole(job):
