@@ -18,9 +18,13 @@ KINDS = {
     "expect_column_value_lengths_to_be_between": ("varchar",),
 }
 NUMBERS = ("bigint", "integer", "decimal")
-# The job's regular expressions are Java's, which refuses these of Python's: a named group or other
-# extension, a comment, the flags a and L, and a brace that begins no repetition.
-NOT_JAVA = re.compile(r"(?<!\\)(\(\?(P|\(|#|[a-z]*[aL])|\{(?!\d+(,\d*)?\}))", re.ASCII)
+# The job's regular expressions are Java's, which refuses or means otherwise what these find, each
+# where the one before has left `_`: escapes; classes within classes, or their intersection; named
+# groups and other extensions, comments, the flags a and L, a brace that begins no repetition.
+ESCAPE = re.compile(r"\\N\{[^}]*\}|\\.", re.DOTALL)
+NOT_JAVAS_ESCAPE = re.compile(r"\\(U|0(?![0-7]))")
+CLASS = re.compile(r"\[\^?\]?[^\]]*\]")
+NOT_JAVA = re.compile(r"\(\?(P|\(|#|[a-z]*[aL])|\{(?!\d+(,\d*)?\})", re.ASCII)
 
 Path = tuple[str | int, ...]
 Fault = tuple[Path, str, Any]
@@ -76,12 +80,8 @@ def rule_faults(rule: dict[str, Any], columns: dict[str, str]) -> Iterator[Fault
     if type_.endswith("_to_be_between"):
         yield from _limit_faults(kwargs)
     if "regex" in kwargs:
-        try:
-            re.compile(kwargs["regex"])
-        except re.error as error:
-            yield ("regex",), f"a regular expression ({error})", kwargs["regex"]
-        if found := NOT_JAVA.search(kwargs["regex"]):
-            yield ("regex",), f"a regular expression of Java's, without {found[0]}", kwargs["regex"]
+        if fault := _regex_fault(kwargs["regex"]):
+            yield ("regex",), f"a regular expression{fault}", kwargs["regex"]
     if "column" in kwargs and not unknown:
         kind = columns[kwargs["column"]].partition("(")[0]
         if kind not in KINDS.get(type_, (kind,)):
@@ -95,6 +95,30 @@ def rule_faults(rule: dict[str, Any], columns: dict[str, str]) -> Iterator[Fault
             yield ("column_B",), f"a column comparable with {kwargs['column_A']}", kwargs[
                 "column_B"
             ]
+
+
+def _regex_fault(regex: str) -> str:
+    """Returns what is wrong with a regular expression in words; nothing where it is none."""
+    if found := _not_java(regex):
+        return f" of Java's, without {found}"
+    try:
+        re.compile(regex)
+    except re.error as error:
+        return f" ({error})"
+    return ""
+
+
+def _not_java(regex: str) -> str:
+    """Returns what Java does not read as Python does; nothing where there is no such thing."""
+    for escape in ESCAPE.finditer(regex):
+        if NOT_JAVAS_ESCAPE.match(regex, escape.start()):
+            return escape[0]
+    unescaped = ESCAPE.sub("_", regex)
+    for one in CLASS.findall(unescaped):
+        if "[" in one[1:] or "&&" in one:
+            return one
+    found = NOT_JAVA.search(CLASS.sub("_", unescaped))
+    return found[0] if found else ""
 
 
 def _limit_faults(kwargs: dict[str, Any]) -> Iterator[Fault]:

@@ -6,7 +6,7 @@ import re
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +59,10 @@ class Worker:
 
     def cpu_seconds(self) -> float:
         """Return the processor time of the process, its JVM and Python workers that have ended."""
-        times = [process.cpu_times() for process in self._processes()]
+        times = []
+        for process in self._processes():
+            with suppress(psutil.NoSuchProcess):  # a Python worker that has just ended
+                times.append(process.cpu_times())
         return sum(time.user + time.system for time in times) + sum(
             time.children_user + time.children_system for time in times
         )

@@ -150,14 +150,6 @@ FAULTS = {
         expect("column_values_to_match_regex", column="brand", regex="("),
         "column_values_to_match_regex(brand).kwargs.regex: expected a regular expression (missin",
     ),
-    "a named group, which Java writes in another way": (
-        expect("column_values_to_match_regex", column="brand", regex="^(?P<first>[A-Z])"),
-        "column_values_to_match_regex(brand).kwargs.regex: expected a regular expression of Java's,",
-    ),
-    "a brace that is no repetition to Java": (
-        expect("column_values_to_match_regex", column="brand", regex="a{,3}"),
-        "column_values_to_match_regex(brand).kwargs.regex: expected a regular expression of Java's,",
-    ),
     "a regular expression for a number": (
         expect("column_values_to_match_regex", column="price", regex="1"),
         "column_values_to_match_regex(price).kwargs.column: expected a column of the type varchar",
@@ -183,6 +175,51 @@ def test_a_rule_that_cannot_be_judged_is_refused_with_file_key_and_remedy(root, 
     write(root, expectation)
     (line,) = faults(root, environment="qa")
     assert line.startswith(f"config/{COMMON}: datasets.products.expectations.expect_{told}")
+
+
+@pytest.mark.parametrize(
+    "regex",
+    [
+        "^[A-Z][A-Z&/ -]*$",
+        "a{2}b{2,}c{2,3}",
+        r"\{x\}",
+        "[{(?P]+",
+        "^[^{}]*$",
+        r"[\[\]]",
+        "[]a]",
+        r"\N{DIGIT ONE}",
+        r"\\\(\?P<",
+        "(?i)tea|(?:milk)(?<!x)",
+        r"\012",
+    ],
+)
+def test_a_regular_expression_that_java_reads_alike_is_taken(root, regex):
+    write(root, expect("column_values_to_match_regex", column="brand", regex=regex))
+    (rule,) = rules(root).values()
+    assert rule["kwargs"]["regex"] == regex
+
+
+@pytest.mark.parametrize(
+    "regex, found",
+    [
+        ("^(?P<first>[A-Z])", "(?P"),
+        (r"\\(?P<a>x)", "(?P"),
+        ("a{,3}", "{"),
+        (r"\\{", "{"),
+        ("(?#tea)x", "(?#"),
+        ("(a)?(?(1)b|c)", "(?("),
+        ("(?a)x", "(?a"),
+        ("[[(]", "[[(]"),
+        ("[a-z&&[^b]]", "[a-z&&[^b]"),
+        (r"\U00000041", r"\U"),
+        (r"a\0", r"\0"),
+    ],
+)
+def test_a_regular_expression_of_pythons_alone_is_refused(root, regex, found):
+    write(root, expect("column_values_to_match_regex", column="brand", regex=regex))
+    with pytest.raises(ConfigurationError, match="a regular expression of Java's") as failure:
+        rules(root)
+    assert f"a regular expression of Java's, without {found}; found" in str(failure.value)
 
 
 def test_rules_of_a_dataset_that_is_not_there_are_refused(root):

@@ -1,5 +1,6 @@
 """A rebuild's rounds: no load is lost, whenever it comes in between."""
 
+import itertools
 from types import SimpleNamespace
 
 import pytest
@@ -17,14 +18,17 @@ class Table:
     def __init__(self):
         self.loaded, self.archived, self.built = {1}, {1}, set()
         self.swapped = None
-        self.before_swap = lambda: None
+        self.lineage = 0  # changes with each load, even where the rows stay the same
+        self.before_swap = self.while_waiting = lambda: None
 
     def load(self, number):
         self.loaded.add(number)
+        self.lineage += 1
 
     def end_of_runs(self, *_):
         """Every run that has loaded puts its file into the archive before it ends."""
         self.archived |= self.loaded
+        self.while_waiting()
 
     # ---- what a rebuild does with it
 
@@ -46,9 +50,12 @@ class Table:
     def differences(self):
         return [str(self.loaded ^ self.built)]
 
-    def swap(self, expected):
+    def loads(self):
+        return self.lineage
+
+    def swap(self, expected, loads):
         self.before_swap()
-        if self.loaded != expected:
+        if (self.loaded, self.lineage) != (expected, loads):
             raise WarehouseError(CHANGED)
         self.swapped = set(self.built)
 
@@ -77,9 +84,27 @@ def test_what_is_loaded_but_not_archived_yet_is_in_the_new_table(table, accept):
 @pytest.mark.parametrize("accept", [False, True])
 def test_what_is_loaded_just_before_the_swap_is_in_the_new_table(table, accept):
     loads = iter([2, 3])
-    table.before_swap = lambda: table.load(next(loads, 3))
+    table.before_swap = lambda: [table.load(number) for number in itertools.islice(loads, 1)]
     assert rebuild(None, "products", 1, accept) == 0
     assert table.swapped == {1, 2, 3}
+
+
+@pytest.mark.parametrize("accept", [False, True])
+def test_what_is_loaded_while_it_waits_is_in_the_new_table(table, accept):
+    loads = iter([2, 3])
+    table.while_waiting = lambda: [table.load(number) for number in itertools.islice(loads, 1)]
+    assert rebuild(None, "products", 1, accept) == 0
+    assert table.swapped == {1, 2, 3}
+
+
+def test_a_load_of_the_same_rows_is_one_in_between_too(table):
+    numbers = iter([1])
+    table.before_swap = lambda: [table.load(number) for number in numbers]
+    swaps = []
+    swap = table.swap
+    table.swap = lambda *expected: [swaps.append(expected), swap(*expected)]
+    assert rebuild(None, "products", 1, False) == 0
+    assert [loads for _, loads in swaps] == [0, 1]
 
 
 def test_a_table_that_is_loaded_all_the_time_stays(table):
@@ -96,4 +121,4 @@ def test_a_table_that_differs_is_swapped_in_only_where_that_is_accepted(table, m
     assert rebuild(None, "products", 1, False) == 1
     assert table.swapped is None and "{7}" in capsys.readouterr().err
     assert rebuild(None, "products", 1, True) == 0
-    assert table.swapped == {1}
+    assert table.swapped == {1} and "accepted: new differs" in capsys.readouterr().err

@@ -112,3 +112,35 @@ def test_map_is_one_state(followed):
 def test_run_that_takes_too_long_is_left_running_and_said_so(followed):
     with pytest.raises(OperationError, match="has not ended within 0 s and goes on"):
         followed("+Task:A", "-Task:A", timeout=0)
+
+
+class Machines:
+    """Step Functions with executions that end after so many looks at them."""
+
+    def __init__(self, **looks):
+        self.looks = looks
+        self.asked = None
+
+    def get_paginator(self, _):
+        return self
+
+    def paginate(self, **asked):
+        self.asked = asked
+        yield from ({"executions": [{"executionArn": name}]} for name in self.looks)
+
+    def describe_execution(self, executionArn):
+        self.looks[executionArn] -= 1
+        return {"status": "RUNNING" if self.looks[executionArn] else "FAILED"}
+
+
+def test_every_run_that_is_on_its_way_is_waited_for(monkeypatch, capsys):
+    machines = Machines(a=3, b=1)
+    monkeypatch.setattr(Environment, "client", lambda self, service: machines)
+    monkeypatch.setattr(runs, "POLL_SECONDS", 0)
+    runs.wait_for_running(ENVIRONMENT, "rebuild")
+    assert machines.looks == {"a": 0, "b": 0}
+    assert machines.asked == {
+        "stateMachineArn": ENVIRONMENT.state_machine_arn,
+        "statusFilter": "RUNNING",
+    }
+    assert capsys.readouterr().err == "rebuild: waits for 2 runs that are on their way\n"

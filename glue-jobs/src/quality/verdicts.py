@@ -43,7 +43,7 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether a rule holds; `success` is None where it cannot be judged yet.
+    """Whether a rule holds; `success` is None where it is not judged.
 
     `result` has Great Expectations' own keys; `expected` and `observed` are for people.
     """

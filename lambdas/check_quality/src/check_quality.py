@@ -2,8 +2,8 @@
 metrics and the report as a page.
 
 Nothing is published before it is checked: the rows lie under the run's own prefix until this
-function lets them pass. What passed is what later runs are compared with, where the job says that it
-can be.
+function lets them pass. What passed is what later runs are compared with, where the job has
+measured it.
 """
 
 import json

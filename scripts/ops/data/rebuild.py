@@ -2,7 +2,8 @@
 
 Readers see the old table until the swap and the new one after it. The swap happens only if the new
 table holds what the live one holds, or if ACCEPT=1 says that it may differ, as it does when files
-were taken out of the archive or the rules have changed. Stopped, the same call goes on.
+were taken out of the archive or the rules have changed. What runs when it compares the two is
+waited for. Stopped, the same call goes on.
 """
 
 import argparse
@@ -81,6 +82,14 @@ class Rebuild:
         """Return that of the live or of the new table."""
         return self._warehouse.fingerprint(LIVE_SCHEMA, self._dataset, table=table)
 
+    def loads(self) -> int:
+        """Return how often the dataset was loaded."""
+        ((number,),) = self._warehouse.run(f"SELECT COUNT(*) {self._history()}").rows
+        return number
+
+    def _history(self) -> str:
+        return f"FROM {LIVE_SCHEMA}.load_history WHERE dataset = '{self._name}'"
+
     def differences(self) -> list[str]:
         """Return a line for each file version of which the tables have different rows."""
         counts: dict[tuple[Any, Any], list[int]] = {}
@@ -97,11 +106,12 @@ class Rebuild:
             if live != new
         ]
 
-    def swap(self, expected: Fingerprint) -> None:
+    def swap(self, expected: Fingerprint, loads: int) -> None:
         """Put the new table in the live one's place, with the rights that others have on it.
 
         One transaction. Raises WarehouseError, with nothing changed, where the live table is no
-        longer what it was when the two were compared.
+        longer what it was when the two were compared, or was loaded since: a load that leaves the
+        same values may leave another lineage.
         """
         live, new = (f"{LIVE_SCHEMA}.{quote(table)}" for table in (self.live, self.new))
         found = fingerprint_sql(LIVE_SCHEMA, self._dataset).replace("SELECT ", "", 1)
@@ -110,7 +120,8 @@ class Rebuild:
             [
                 f"LOCK TABLE {live}, {new}",
                 f"SELECT CASE WHEN {count} = {expected.rows} "
-                f"AND COALESCE({content}, 0) = {expected.content} THEN 0 "
+                f"AND COALESCE({content}, 0) = {expected.content} "
+                f"AND (SELECT COUNT(*) {self._history()}) = {loads} THEN 0 "
                 f"ELSE CAST('{CHANGED}' || CAST(COUNT(*) AS VARCHAR(20)) AS INTEGER) END "
                 f"FROM {live}",
                 *self._rights(),
@@ -152,21 +163,24 @@ def rebuild(environment: Environment, dataset: str, at_once: int, accept: bool) 
             report_failed("rebuild", failed)
             print("rebuild: the live table is as it was", file=sys.stderr)
             return 1
-        live = work.fingerprint(work.live)
+        loads, live = work.loads(), work.fingerprint(work.live)
         # A run's rows are in the live table before its files are in the archive: to look there
         # once all such runs have ended finds every file of this fingerprint.
         wait_for_running(environment, "rebuild")
         if work.add_arrivals(job):
             continue
         new = work.fingerprint(work.new)
-        if live != new and not accept:
-            return _refuse(work, live, new)
+        if live != new:
+            _tell_differences(work, live, new, accept)
+            if not accept:
+                return 1
         try:
-            work.swap(live)
+            work.swap(live, loads)
             break
         except WarehouseError as error:
             if CHANGED not in str(error):
                 raise
+            wait_for_running(environment, "rebuild")
             work.add_arrivals(job)
     else:
         raise OperationError(f"{work.live} was loaded in each of {MAX_ROUNDS} rounds; try later")
@@ -179,16 +193,17 @@ def rebuild(environment: Environment, dataset: str, at_once: int, accept: bool) 
     return 0
 
 
-def _refuse(work: Rebuild, live: Fingerprint, new: Fingerprint) -> int:
-    print(f"rebuild: not swapped in: {work.new} differs from {work.live}", file=sys.stderr)
+def _tell_differences(work: Rebuild, live: Fingerprint, new: Fingerprint, accept: bool) -> None:
+    verdict = "accepted" if accept else "not swapped in"
+    print(f"rebuild: {verdict}: {work.new} differs from {work.live}", file=sys.stderr)
     print(f"  live  {live}\n  new   {new}", file=sys.stderr)
     lines = work.differences()
     for line in lines[:SHOWN]:
         print(f"  {line}", file=sys.stderr)
     if len(lines) > SHOWN:
         print(f"  and {len(lines) - SHOWN} more", file=sys.stderr)
-    print("Where that is right, the same call with ACCEPT=1 swaps it in.", file=sys.stderr)
-    return 1
+    if not accept:
+        print("Where that is right, the same call with ACCEPT=1 swaps it in.", file=sys.stderr)
 
 
 @command

@@ -36,10 +36,12 @@ def fixture_mine(project, tmp_path_factory) -> Iterator[Project]:
     mine = Project(copy_checkout(tmp_path_factory.mktemp("mine") / "copy"), project.aws)
     (mine.folder / YAML).write_text(block("yaml"), encoding="utf-8")
     (mine.folder / SUITE).write_text(block("json"), encoding="utf-8")
-    deployed = deploy(mine)
-    assert re.search(r"Data Catalog: \S+: made or changed stores\n", deployed.stderr)
-    yield mine
-    deploy(project)
+    try:
+        deployed = deploy(mine)
+        assert re.search(r"Data Catalog: \S+: made or changed stores\n", deployed.stderr)
+        yield mine
+    finally:
+        deploy(project)
 
 
 def deploy(which: Project):
