@@ -319,26 +319,32 @@ def real_rows(dataset: str, rows: int = 2000) -> list[str]:
         return list(itertools.islice(file, rows + 1))
 
 
+def run_on_real_rows(job: LocalJob, name: str, configured: Mapping[str, Any]):
+    """Run the job on real rows, one of them twice, and one that cannot be loaded.
+
+    Return its report, and the good rows before deduplication.
+    """
+    header, *rows = real_rows(name)
+    job.configure(**{name: configured})
+    report = job.run("".join([header, *rows, rows[0], "x" + rows[1]]), dataset=name)
+    assert report["superseded"] and report["rejected"]
+    dataset = load_dataset({"datasets": {name: configured}}, name)
+    files = [f"file://{file}" for file in (job.folder / "staging").iterdir()]
+    judged = etl_main.transform(read_rows(job.spark, files, dataset), dataset)
+    return report, judged.where(is_good()).select(*dataset.column_names)
+
+
 @pytest.mark.parametrize("name", ["products", "promotions", "transactions"])
 @pytest.mark.parametrize("environment", ["dev", "prod"])
 def test_the_job_judges_real_rows_by_our_own_suites_as_great_expectations_does(
     spark, oracle, tmp_path, environment, name
 ):
-    # GIVEN real rows, one of them twice, and one that cannot be loaded
-    header, *rows = real_rows(name)
-    job = LocalJob(spark, tmp_path)
+    # WHEN the job runs on real rows with the suite that is deployed
     configured = load_config(environment).values["datasets"][name]
-    job.configure(**{name: configured})
-    # WHEN the job has run
-    report = job.run("".join([header, *rows, rows[0], "x" + rows[1]]), dataset=name)
-    assert report["superseded"] and report["rejected"]
-    # THEN Great Expectations, which takes the suite as it is, says the same of the rows that can be
-    # loaded
-    dataset = load_dataset({"datasets": {name: configured}}, name)
-    files = [f"file://{file}" for file in (tmp_path / "staging").iterdir()]
-    good = etl_main.transform(read_rows(spark, files, dataset), dataset).where(is_good())
+    report, good = run_on_real_rows(LocalJob(spark, tmp_path), name, configured)
+    # THEN Great Expectations, which takes the suite as it is, says the same
     suite = [rule for rule in suite_of(configured)["expectations"] if rule["type"] not in OURS]
-    theirs = oracle(good.select(*dataset.column_names), suite)
+    theirs = oracle(good, suite)
     mine = [rule for rule in report["rules"] if rule["type"] not in OURS]
     assert len(mine) == len(suite) > 0
     for index, rule in enumerate(mine):

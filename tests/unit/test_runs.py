@@ -128,9 +128,10 @@ class Machines:
         self.asked = asked
         yield from ({"executions": [{"executionArn": name}]} for name in self.looks)
 
-    def describe_execution(self, executionArn):
-        self.looks[executionArn] -= 1
-        return {"status": "RUNNING" if self.looks[executionArn] else "FAILED"}
+    def describe_execution(self, **asked):
+        name = asked["executionArn"]
+        self.looks[name] -= 1
+        return {"status": "RUNNING" if self.looks[name] else "FAILED"}
 
 
 def test_every_run_that_is_on_its_way_is_waited_for(monkeypatch, capsys):
