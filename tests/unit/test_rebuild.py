@@ -81,18 +81,11 @@ def test_what_is_loaded_but_not_archived_yet_is_in_the_new_table(table, accept):
     assert table.swapped == {1, 2}
 
 
+@pytest.mark.parametrize("moment", ["while_waiting", "before_swap"])
 @pytest.mark.parametrize("accept", [False, True])
-def test_what_is_loaded_just_before_the_swap_is_in_the_new_table(table, accept):
+def test_what_is_loaded_in_between_is_in_the_new_table(table, accept, moment):
     loads = iter([2, 3])
-    table.before_swap = lambda: [table.load(number) for number in itertools.islice(loads, 1)]
-    assert rebuild(None, "products", 1, accept) == 0
-    assert table.swapped == {1, 2, 3}
-
-
-@pytest.mark.parametrize("accept", [False, True])
-def test_what_is_loaded_while_it_waits_is_in_the_new_table(table, accept):
-    loads = iter([2, 3])
-    table.while_waiting = lambda: [table.load(number) for number in itertools.islice(loads, 1)]
+    setattr(table, moment, lambda: [table.load(one) for one in itertools.islice(loads, 1)])
     assert rebuild(None, "products", 1, accept) == 0
     assert table.swapped == {1, 2, 3}
 
