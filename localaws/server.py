@@ -205,6 +205,7 @@ def _listen(port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((HOST, port))
+        listener.listen()  # a port that is only bound can be bound a second time (SO_REUSEADDR)
     except OSError as error:
         sys.exit(f"cannot listen on {HOST}:{port}: {error.strerror}")
     return listener

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import random
 import socket
 import subprocess
 import tempfile
@@ -21,6 +22,8 @@ ACCOUNTS = {
     "staging": "333333333333",
     "prod": "444444444444",
 }
+_PORTS = range(20_000, 32_000)  # Linux takes the ports of connections from 32768 on
+_ports_given: set[int] = set()
 
 
 @dataclass(frozen=True)
@@ -83,10 +86,21 @@ def pytest_configure() -> None:
 
 
 def free_port() -> int:
-    """Return a port that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """Return a port that nothing listens on, and that stays free until its local AWS takes it.
+
+    Not one from the kernel (port 0): between two starts of a local AWS, another worker of
+    pytest-xdist or any connection could be given the same. Below the kernel's own range, each
+    worker has a part.
+    """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    width = len(_PORTS) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    mine = set(_PORTS[worker * width : (worker + 1) * width])
+    while True:
+        port = random.choice(sorted(mine - _ports_given))
+        _ports_given.add(port)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -130,6 +131,17 @@ def test_a_taken_port_is_named_with_its_holder(aws):
     assert f"port {aws.port} cannot be used" in failed.stderr
     assert f"process {process.pid}" in failed.stderr
     assert "LOCALAWS_PORT" in failed.stderr
+
+
+def test_of_two_homes_that_start_on_one_port_the_second_is_told_so(aws):
+    with new_home() as home, ThreadPoolExecutor(2) as pool:
+        other = LocalAws(home, aws.port)
+        results = list(pool.map(lambda side: side.run("up"), (aws, other)))
+        assert other.run("down").returncode == 0
+    assert sorted(result.returncode for result in results) == [0, 1]
+    failed = next(result for result in results if result.returncode)
+    assert re.search(rf"(cannot listen on 127.0.0.1:|port ){aws.port}\b", failed.stderr)
+    assert "Traceback" not in failed.stderr
 
 
 def test_another_port_than_the_running_ones_is_refused(aws):
