@@ -33,9 +33,14 @@ from quality.history import measured, read_recent_runs
 from quality.verdicts import Evidence, judge
 from transformations.casting import cast_columns
 from transformations.cleaning import clean_column_names
-from transformations.deduplication import mark_superseded
-from transformations.rejection import REJECTED, rejected_rows, rejected_text
-from transformations.validation import add_reasons, has_unclosed_quote
+from transformations.deduplication import add_rank
+from transformations.rejection import rejected_rows, rejected_text
+from transformations.validation import (
+    REJECTED,
+    has_unclosed_quote,
+    is_good,
+    set_rejected_aside,
+)
 from utils.account import Account
 from utils.dataset import Dataset, load_dataset
 from utils.errors import ConfigurationError, SourceFormatError
@@ -94,7 +99,7 @@ def run(spark: SparkSession, arguments: Mapping[str, str]) -> dict:
     ends = last_lines(storage, list(sizes), dataset, absent)
     rows = read_rows(spark, list(sizes), dataset, absent, ends)
     with reading(spark, list(sizes), dataset):
-        account, counts = write(transform(rows, dataset), dataset, output)
+        account, counts = write(transform(rows, dataset), dataset, names, output)
     storage.delete(output + SET_ASIDE)  # they are in rejected/ by now
     manifest = copy_manifest(storage, output + LOADED)
     logger.info(
@@ -138,61 +143,58 @@ def transform(rows: DataFrame, dataset: Dataset) -> DataFrame:
     names = {column.source: column.name for column in dataset.columns}
     cleaned = clean_column_names(rows, names)
     typed = cast_columns(cleaned, dataset.columns)
-    return add_reasons(typed, dataset.columns)
+    return set_rejected_aside(typed, dataset.columns)
 
 
-def write(judged: DataFrame, dataset: Dataset, output: str) -> tuple[Account, dict[str, int]]:
+def write(
+    judged: DataFrame, dataset: Dataset, names: Sequence[str], output: str
+) -> tuple[Account, dict[str, int]]:
     """Writes the loaded and the rejected rows; returns their account and the rules' counts.
 
     One pass reads, judges, counts and writes every row. The rejected have other columns: they go
     along as one text and are made a dataset of their own afterwards, few as they are. A rule that
     asks for unique values of other columns than the upsert keys takes a pass of its own.
     """
-    seen, kept = Observation("seen"), Observation("kept")
-    can_be_loaded = F.col(REJECTED).isNull()
-    rows = judged.select(
-        *dataset.column_names,
-        "_position",
-        rejected_text().alias(REJECTED),
-        F.when(has_unclosed_quote(), F.col("_source_file")).alias("_broken"),
-    )
-    # Before the row becomes a text: one that swallowed a file is more than a reader of JSON takes.
-    rows = rows.observe(seen, F.max("_broken").alias("broken")).drop("_broken")
-    # No rejected row has the text of another, so that none supersedes another or a good one.
-    ranked = mark_superseded(rows, (*dataset.upsert_keys, REJECTED), dataset.order_by).observe(
+    kept = Observation("kept")
+    is_superseded = F.col("_rank") > 1
+    # No rejected row is equal to another, so that none supersedes another or a good one.
+    ranked = add_rank(judged, (*dataset.upsert_keys, REJECTED), dataset.order_by).observe(
         kept,
         F.count(F.lit(1)).alias("rows_in"),
-        F.count_if(~can_be_loaded).alias("rejected"),
-        F.count_if("_superseded").alias("superseded"),
-        F.count_if(can_be_loaded & ~F.col("_superseded")).alias("loaded"),
-        *aggregates(dataset.rules, dataset, can_be_loaded),
+        F.count_if(~is_good()).alias("rejected"),
+        F.count_if(is_superseded).alias("superseded"),
+        F.count_if(is_good() & ~is_superseded).alias("loaded"),
+        F.max(F.when(has_unclosed_quote(), F.col("_position.file"))).alias("broken"),
+        *aggregates(dataset.rules, dataset, is_good()),
     )
-    written = ranked.where(~F.col("_superseded")).select(
+    written = ranked.where(~is_superseded).select(
         *dataset.column_names,
         F.col("_position.file").alias("_source"),
-        REJECTED,
-        F.when(can_be_loaded, "loaded").otherwise("rejected").alias("outcome"),
+        rejected_text().alias(REJECTED),
+        F.when(is_good(), "loaded").otherwise("rejected").alias("outcome"),
     )
     written.write.partitionBy("outcome").parquet(output + "rows/")
-    # Right only now: a query that failed answers zeros.
-    broken, counts = seen.get["broken"], kept.get
-    if broken:
+    counts = kept.get  # right only now: a query that failed answers zeros
+    if counts["broken"] is not None:
         raise SourceFormatError(
-            f"{broken}: a quoted value is opened and never closed, or line endings are mixed:"
-            " one row holds several lines"
+            f"{names[counts['broken']]}: a quoted value is opened and never closed, or line endings"
+            " are mixed: one row holds several lines"
         )
-    by_reason = write_rejected(judged.sparkSession, dataset, output) if counts["rejected"] else {}
+    spark = judged.sparkSession
+    by_reason = write_rejected(spark, dataset, names, output) if counts["rejected"] else {}
     for rule in dataset.rules:
         if rule.is_unique and not is_unique_by_key(rule, dataset):
-            counts[unexpected_name(rule)] = count_repeated(rows.where(can_be_loaded), rule)
+            counts[unexpected_name(rule)] = count_repeated(judged.where(is_good()), rule)
     account = {name: counts[name] for name in ("rows_in", "loaded", "rejected", "superseded")}
     return Account(**account, rejected_by_reason=by_reason), counts
 
 
-def write_rejected(spark: SparkSession, dataset: Dataset, output: str) -> dict[str, int]:
+def write_rejected(
+    spark: SparkSession, dataset: Dataset, names: Sequence[str], output: str
+) -> dict[str, int]:
     """Writes the rows that cannot be loaded as the file has them, and counts them by reason."""
     texts = spark.read.schema(f"{REJECTED} string").parquet(output + SET_ASIDE)
-    rejected = rejected_rows(texts, dataset.columns)
+    rejected = rejected_rows(texts, dataset.columns, names)
     rejected.write.parquet(output + "rejected/")
     written = spark.read.schema(rejected.schema).parquet(output + "rejected/")
     counts = written.groupBy(F.element_at("reasons", 1).alias("reason")).count()

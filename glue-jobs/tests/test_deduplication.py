@@ -1,7 +1,7 @@
 """Of the rows with one key the latest is kept, whichever way Spark has spread them."""
 
 from chispa import assert_df_equality
-from transformations.deduplication import mark_superseded
+from transformations.deduplication import add_rank
 
 
 def test_the_latest_row_of_each_key_is_kept(spark):
@@ -17,15 +17,15 @@ def test_the_latest_row_of_each_key_is_kept(spark):
         (4, None, "alone", 6),
     ]
     frame = spark.createDataFrame(rows, schema).repartition(3)
-    # WHEN superseded rows are marked
-    marked = mark_superseded(frame, ["id"], ["time"])
-    # THEN one row of each key is not: the latest, and of equals the last in the load
+    # WHEN the rows of each key are ranked
+    ranked = add_rank(frame, ["id"], ["time"])
+    # THEN the first of each key is the latest, and of equals the last in the load
     ranks = {0: 1, 1: 2, 2: 2, 3: 1, 4: 1, 5: 2, 6: 1}
     expected = spark.createDataFrame(
-        [(*row, ranks[row[3]], ranks[row[3]] > 1) for row in rows],
-        f"{schema}, _rank int, _superseded boolean",
+        [(*row, ranks[row[3]]) for row in rows],
+        f"{schema}, _rank int",
     )
-    assert_df_equality(marked, expected, ignore_row_order=True, ignore_nullable=True)
+    assert_df_equality(ranked, expected, ignore_row_order=True, ignore_nullable=True)
 
 
 def test_a_key_of_several_columns_repeats_only_as_a_whole(spark):
@@ -33,6 +33,6 @@ def test_a_key_of_several_columns_repeats_only_as_a_whole(spark):
     rows = [("a", "x", 0), ("a", "y", 1), ("b", "x", 2), ("a", "x", 3)]
     frame = spark.createDataFrame(rows, "store string, day string, _position int")
     # WHEN both columns are the key
-    marked = mark_superseded(frame, ["store", "day"], [])
+    ranked = add_rank(frame, ["store", "day"], [])
     # THEN only the repeated pair is superseded
-    assert [row["_position"] for row in marked.where("_superseded").collect()] == [0]
+    assert [row["_position"] for row in ranked.where("_rank > 1").collect()] == [0]

@@ -8,7 +8,7 @@ from quality.counting import aggregates, count_repeated, is_unique_by_key, unexp
 from quality.history import PastRun
 from quality.rules import Rule, load_rules
 from quality.verdicts import Evidence, judge
-from transformations.deduplication import mark_superseded
+from transformations.deduplication import add_rank
 from utils.account import Account
 from utils.dataset import Column, Dataset
 
@@ -41,7 +41,7 @@ def fixture_frame(spark):
     """ROWS, typed and ranked."""
     frame = spark.createDataFrame(ROWS, SCHEMA)
     typed = frame.withColumn("time", frame["time"].cast("timestamp"))
-    return mark_superseded(typed, DATASET.upsert_keys, DATASET.order_by)
+    return add_rank(typed, DATASET.upsert_keys, DATASET.order_by)
 
 
 def rule(expectation, /, **kwargs):

@@ -49,7 +49,8 @@ class Inbox:
         uris = list(self.check(**files))
         with reading(self.spark, uris, STOCK):
             rows = read_rows(self.spark, uris, STOCK).orderBy("_position").collect()
-        return [(*row[:3], row["_source_file"]) for row in rows]
+        names = [uri.removeprefix(self.prefix) for uri in uris]
+        return [(*row[:3], names[row["_position"]["file"]]) for row in rows]
 
 
 # ---- headers -------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 from transformations.casting import cast_columns
-from transformations.validation import add_reasons, is_good
+from transformations.validation import REJECTED, is_good, set_rejected_aside
 from utils.dataset import Column
 
 COLUMNS = [
@@ -50,26 +50,44 @@ CASES = [
 ]
 
 
-@pytest.fixture(scope="module", name="judged")
-def fixture_judged(spark):
-    """All cases in one frame, judged once; rows in the order of CASES."""
+@pytest.fixture(scope="module", name="typed")
+def fixture_typed(spark):
+    """All cases in one frame; rows in the order of CASES."""
     names = [*GOOD, "_row_text"]
-    rows = [tuple({**GOOD, "_row_text": None, **case}[name] for name in names) for case, _ in CASES]
-    texts = spark.createDataFrame(rows, ", ".join(f"{name} string" for name in names))
-    judged = add_reasons(cast_columns(texts, COLUMNS), COLUMNS)
-    return judged.select("_reasons", is_good().alias("good")).collect()
+    rows = [
+        (*[{**GOOD, "_row_text": None, **case}[name] for name in names], (0, 0, place))
+        for place, (case, _) in enumerate(CASES)
+    ]
+    texts = ", ".join(f"{name} string" for name in names)
+    position = "_position struct<file: int, block: bigint, row: bigint>"
+    return cast_columns(spark.createDataFrame(rows, f"{texts}, {position}"), COLUMNS)
+
+
+@pytest.fixture(scope="module", name="judged")
+def fixture_judged(typed):
+    """All cases, judged once."""
+    judged = set_rejected_aside(typed, COLUMNS)
+    return judged.withColumn("good", is_good()).collect()
 
 
 @pytest.mark.parametrize("case", range(len(CASES)), ids=[str(case) for case, _ in CASES])
 def test_a_row_gets_its_reasons(judged, case):
-    assert judged[case]["_reasons"] == (CASES[case][1] or None)
+    rejected = judged[case][REJECTED]
+    assert (rejected and rejected["reasons"]) == (CASES[case][1] or None)
 
 
 def test_a_row_is_good_exactly_when_it_has_no_reason(judged):
     assert [row["good"] for row in judged] == [not reasons for _, reasons in CASES]
 
 
-def test_nothing_but_reasons_is_added(spark):
-    texts = spark.createDataFrame([], ", ".join(f"{name} string" for name in [*GOOD, "_row_text"]))
-    typed = cast_columns(texts, COLUMNS)
-    assert add_reasons(typed, COLUMNS).columns == [*typed.columns, "_reasons"]
+def test_a_rejected_row_keeps_what_the_file_said(judged):
+    for row, (case, reasons) in zip(judged, CASES):
+        if reasons:
+            said = {**GOOD, **case}
+            assert row[REJECTED]["row_text"] == said.pop("_row_text", None)
+            assert row[REJECTED]["raw"].asDict() == said
+
+
+def test_of_the_jobs_own_columns_place_and_rejection_are_left(typed):
+    names = [column.name for column in COLUMNS]
+    assert set_rejected_aside(typed, COLUMNS).columns == [*names, "_position", REJECTED]

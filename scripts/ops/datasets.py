@@ -13,7 +13,7 @@ MAX_DECIMAL_DIGITS = 38
 # What the job writes beside a row's own columns, or keeps loaded and rejected rows apart by.
 RESERVED_NAMES = ("outcome", "source_file", "source_block", "source_row", "row_text", "reasons")
 # What the job adds to a file's columns under their headers, or Spark does.
-RESERVED_SOURCES = ("_row_text", "_source_file", "_position", "_metadata")
+RESERVED_SOURCES = ("_row_text", "_position", "_metadata")
 # Every schema has these tables beside the datasets' own.
 RUN_TABLES = ("load_history", "load_rejections", "quality_results")
 WATERMARK = "watermark"

@@ -65,17 +65,20 @@ def main() -> int:
     if not sizes or arguments.rounds < 1:
         parser.error("nothing to do: at least one size and one round")
     chosen = [peer for name, peer in PEERS.items() if name in {JOB, *peers}]
+    bench, failure = Bench(FOLDER, say), None
     try:
-        measured = Bench(FOLDER, say).run(sizes, chosen, arguments.rounds)
+        bench.run(sizes, chosen, arguments.rounds)
     except (RowsDiffer, WorkFailed) as error:
-        print(f"bench: {error}", file=sys.stderr)
-        return 1
-    measured |= {
-        "sizes": sizes,
+        failure = error
+    measured = bench.measured | {
+        "sizes": [size for size in sizes if str(size) in bench.measured["rows"]],
         "peers": [peer.name for peer in chosen],
         "facts": facts(arguments.rounds),
     }
     MEASURED.write_text(json.dumps(measured, indent=1), encoding="utf-8")
+    if failure:
+        print(f"bench: {failure}; what it measured is in {MEASURED}", file=sys.stderr)
+        return 1
     if len(chosen) == len(PEERS) and GIGABYTE in sizes:
         keep(measured)
     print(page(measured))

@@ -6,18 +6,16 @@ its own writer commits them, as in the job. What it showed: docs/decisions/0011.
 
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import etl_main
 import pyarrow as pa
-from pyspark.sql import DataFrame, Observation, SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
-from quality.counting import aggregates
 from quality.verdicts import Evidence, judge
-from transformations.deduplication import mark_superseded
-from transformations.rejection import REJECTED
-from utils.account import Account
+from transformations.validation import REJECTED
 from utils.dataset import Dataset
 from utils.session import configure
 
@@ -31,29 +29,11 @@ ROWS_A_BATCH = 10_000
 def job(spark: SparkSession, dataset: Dataset, files: Sequence[str], output: str) -> dict[str, Any]:
     """Do the job's work on local files; return what its report says of the rows."""
     configure(spark, {file: Path(file).stat().st_size for file in files})
-    kept = Observation("kept")
-    can_be_loaded = F.col(REJECTED).isNull()
+    names = [Path(file).name for file in files]
     rows = read_and_judge(spark, files, dataset)
-    ranked = mark_superseded(rows, (*dataset.upsert_keys, REJECTED), dataset.order_by).observe(
-        kept,
-        F.count(F.lit(1)).alias("rows_in"),
-        F.count_if(~can_be_loaded).alias("rejected"),
-        F.count_if("_superseded").alias("superseded"),
-        *aggregates(dataset.rules, dataset, can_be_loaded),
-    )
-    written = ranked.where(~F.col("_superseded")).select(
-        *dataset.column_names,
-        F.col("_position.file").alias("_source"),
-        REJECTED,
-        F.when(can_be_loaded, "loaded").otherwise("rejected").alias("outcome"),
-    )
-    written.write.partitionBy("outcome").parquet(f"{output}/rows/")
-    counts = kept.get
-    found = {name: counts[name] for name in ("rows_in", "rejected", "superseded")}
-    found["loaded"] = found["rows_in"] - found["rejected"] - found["superseded"]
-    found["rejected_by_reason"] = etl_main.write_rejected(spark, dataset, f"{output}/")
-    evidence = Evidence(dataset, Account(**found), counts, None, len(files))
-    return found | {"broken": broken_by_column(judge(dataset.rules, evidence))}
+    account, counts = etl_main.write(rows, dataset, names, f"{output}/")
+    evidence = Evidence(dataset, account, counts, None, len(files))
+    return asdict(account) | {"broken": broken_by_column(judge(dataset.rules, evidence))}
 
 
 def read_and_judge(spark: SparkSession, files: Sequence[str], dataset: Dataset) -> DataFrame:
@@ -64,7 +44,11 @@ def read_and_judge(spark: SparkSession, files: Sequence[str], dataset: Dataset) 
     that nothing closes: the job accounts for each of them.
     """
     columns = ", ".join(f"`{column.name}` {column.spark_type}" for column in dataset.columns)
-    position = "_position struct<file: int, block: bigint, row: bigint>"
+    raw = ", ".join(f"`{column.name}`: string" for column in dataset.columns)
+    schema = (
+        f"{columns}, _position struct<file: int, block: bigint, row: bigint>,"
+        f" {REJECTED} struct<raw: struct<{raw}>, row_text: string, reasons: string>"
+    )
 
     def judge_files(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
@@ -72,7 +56,10 @@ def read_and_judge(spark: SparkSession, files: Sequence[str], dataset: Dataset) 
                 yield from judged(files[number], number)
 
     numbers = spark.range(0, len(files), 1, len(files))
-    return numbers.mapInArrow(judge_files, f"{columns}, {position}, {REJECTED} string")
+    rows = numbers.mapInArrow(judge_files, schema)
+    # Polars makes long lists, which Spark does not read.
+    reasons = F.split(f"{REJECTED}.reasons", " ")
+    return rows.withColumn(REJECTED, F.col(REJECTED).withField("reasons", reasons))
 
 
 def judged(file: str, number: int) -> Iterator[pa.RecordBatch]:
@@ -83,14 +70,11 @@ def judged(file: str, number: int) -> Iterator[pa.RecordBatch]:
     from tests.bench import polars_peers
 
     names = polars_peers.NAMES
-    text = pl.struct(
+    rejected = pl.struct(
         pl.struct(*[pl.col(f"raw_{name}").alias(name) for name in names]).alias("raw"),
-        pl.lit(Path(file).name).alias("source_file"),
-        pl.lit(0).alias("source_block"),
-        pl.col("place").alias("source_row"),
         pl.lit(None, pl.String).alias("row_text"),
-        pl.concat_list(*polars_peers.faults()).list.drop_nulls().alias("reasons"),
-    ).struct.json_encode()
+        pl.concat_list(*polars_peers.faults()).list.drop_nulls().list.join(" ").alias("reasons"),
+    )
     position = pl.struct(
         pl.lit(number, pl.Int32).alias("file"),
         pl.lit(0, pl.Int64).alias("block"),
@@ -99,7 +83,7 @@ def judged(file: str, number: int) -> Iterator[pa.RecordBatch]:
     rows = polars_peers.judged([file]).select(
         *names,
         position.alias("_position"),
-        pl.when(pl.col("_faults").is_not_null()).then(text).alias(REJECTED),
+        pl.when(pl.col("_faults").is_not_null()).then(rejected).alias(REJECTED),
     )
     table = rows.collect(engine="streaming").to_arrow(compat_level=pl.CompatLevel.oldest())
     yield from table.to_batches(max_chunksize=ROWS_A_BATCH)

@@ -26,7 +26,7 @@ from pyspark.sql import DataFrame
 from quality.counting import aggregates, count_repeated, is_unique_by_key, unexpected_name
 from quality.rules import load_rules
 from quality.verdicts import JUDGES, Evidence, judge
-from transformations.deduplication import mark_superseded
+from transformations.deduplication import add_rank
 from transformations.validation import is_good
 from utils.account import Account
 from utils.dataset import Column, Dataset, load_dataset
@@ -235,7 +235,7 @@ def frame_of(spark, rows) -> DataFrame:
 def ours(frame: DataFrame, dataset: Dataset, expectations: list[dict[str, Any]]) -> dict[int, Any]:
     """Judges as the job does; index -> (success, counts)."""
     rules = load_rules({str(index): settings for index, settings in enumerate(expectations)})
-    ranked = mark_superseded(frame, dataset.upsert_keys, dataset.order_by)
+    ranked = add_rank(frame, dataset.upsert_keys, dataset.order_by)
     counts = ranked.agg(*aggregates(rules, dataset)).collect()[0].asDict()
     for each in rules:
         if each.is_unique and not is_unique_by_key(each, dataset):

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 from decimal import Decimal
+from functools import reduce
+from operator import or_
 
 from pyspark.sql import Column as Expression
 from pyspark.sql import DataFrame
@@ -9,6 +11,8 @@ from pyspark.sql import functions as F
 
 from transformations.casting import is_written_as
 from utils.dataset import Column
+
+REJECTED = "_rejected"
 
 MALFORMED_ROW = "malformed_row"
 # A row that holds others: they would be lost unseen, so this fault is the whole file's.
@@ -22,32 +26,41 @@ NOT_A = {
 }
 
 
-def add_reasons(frame: DataFrame, columns: Sequence[Column]) -> DataFrame:
-    """Adds `_reasons`, an array of strings, NULL for a good row.
+def set_rejected_aside(frame: DataFrame, columns: Sequence[Column]) -> DataFrame:
+    """Gives every row that cannot be loaded the reasons, and what the file said.
 
-    In: the frame of `cast_columns` with `_row_text` of `read_rows`, the text of a row that is none,
-    else NULL. Out: the same and `_reasons`, in a fixed order: the row's own faults, then at
-    most one a column, named `<column>_<fault>`. A malformed row has no other reason: its values are
-    not where they belong. `unclosed_quote` stands in for either where a value runs on over the
-    rows that follow it.
+    In: the frame of `cast_columns` with `_row_text` and `_position` of `read_rows`. Out: the
+    columns, `_position`, and `_rejected`, NULL for a good row, else a struct of `raw`, the row's
+    strings; `row_text`, which is the row where it is none; and `reasons`, an array of strings, in a
+    fixed order: the row's own faults, then at most one a column, named `<column>_<fault>`. A
+    malformed row has no other reason: its values are not where they belong. `unclosed_quote` stands
+    in for either where a value runs on over the rows that follow it.
     """
     faults = [*_row_faults(columns), *[_column_fault(column) for column in columns]]
-    return frame.withColumn(
-        "_reasons",
-        F.when(F.col("_row_text").isNotNull(), F.array(_malformed_row()))
+    rejected = (
+        F.when(F.col("_row_text").isNotNull(), _set_aside(F.array(_malformed_row())))
         # Most rows are good: only for the others is an array made.
-        .when(F.coalesce(*faults).isNotNull(), F.array_compact(F.array(*faults))),
+        .when(F.coalesce(*faults).isNotNull(), _set_aside(F.array_compact(F.array(*faults))))
     )
+    names = [column.name for column in columns]
+    # All in one select: Spark writes a row anew for each that it cannot make one of.
+    return frame.select(*names, "_position", rejected.alias(REJECTED))
 
 
 def is_good() -> Expression:
-    """Whether a row of `add_reasons` can be loaded."""
-    return F.col("_reasons").isNull()
+    """Whether a row of `set_rejected_aside` can be loaded."""
+    return F.col(REJECTED).isNull()
 
 
 def has_unclosed_quote() -> Expression:
-    """Whether a row of `add_reasons` swallows others; NULL for a good row."""
-    return F.array_contains("_reasons", UNCLOSED_QUOTE)
+    """Whether a row of `set_rejected_aside` swallows others; NULL for a good row."""
+    return F.array_contains(f"{REJECTED}.reasons", UNCLOSED_QUOTE)
+
+
+def _set_aside(reasons: Expression) -> Expression:
+    return F.struct(
+        F.col("_raw").alias("raw"), F.col("_row_text").alias("row_text"), reasons.alias("reasons")
+    )
 
 
 def _malformed_row() -> Expression:
@@ -61,12 +74,16 @@ def _runs_on(text: Expression) -> Expression:
 
 def _row_faults(columns: Sequence[Column]) -> list[Expression]:
     # Numbers and timestamps have a form of their own, which such characters do not fit.
-    text = F.concat_ws("", *[column.name for column in columns if column.kind == "varchar"])
+    texts = [F.col(column.name) for column in columns if column.kind == "varchar"]
+
+    def one_contains(character: str) -> Expression:
+        return reduce(or_, [text.contains(character) for text in texts], F.lit(False))
+
     return [
         # What a decoder writes in place of bytes that are not UTF-8.
-        F.when(text.contains("\ufffd"), "invalid_utf8"),
+        F.when(one_contains("\ufffd"), "invalid_utf8"),
         # A character that no warehouse column can hold.
-        F.when(text.contains("\0"), "nul_character"),
+        F.when(one_contains("\0"), "nul_character"),
     ]
 
 

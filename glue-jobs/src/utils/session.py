@@ -15,6 +15,9 @@ SETTINGS = {
     # The warehouse's timestamps are UTC, and no hour of UTC is missing or repeated.
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.adaptive.enabled": "true",
+    # Java never compiles a method of more than 8000 bytes, and Spark makes one of all columns: with
+    # thirty of text, a run took more than twice as long. Beyond the limit it makes many.
+    "spark.sql.codegen.hugeMethodLimit": "8000",
     # Where no row is left, this rule drops the observed counts, and waiting for them never ends.
     "spark.sql.adaptive.optimizer.excludedRules": (
         "org.apache.spark.sql.execution.adaptive.AQEPropagateEmptyRelation"

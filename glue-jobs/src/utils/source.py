@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 from py4j.protocol import Py4JJavaError
+from pyspark.sql import Column as Expression
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import StringType, StructField, StructType
@@ -168,9 +169,9 @@ def read_rows(
     In: the files, and what `absent_columns` and `last_lines` say of them. Out: a string column a
     source, under its header, NULL where the file lacks it; `_row_text`, the text of a row with the
     wrong number of values, or of a value that a quote opens and nothing closes, else NULL;
-    `_source_file`, the file's name; `_position`, a struct that orders rows as the load has them:
-    `file`, its number in the list; `block`, the byte where the part of the file begins that was
-    read with it; `row`, its number in that part. All count from 0.
+    `_position`, a struct that orders rows as the load has them: `file`, its file's number in the
+    list; `block`, the byte where the part of the file begins that was read with it; `row`, its
+    number in that part. All count from 0.
     """
     alike: dict[tuple[str, ...], list[str]] = {}  # files with the same columns
     for uri in uris:
@@ -221,22 +222,30 @@ def _read_alike(
         mode="PERMISSIVE",
         columnNameOfCorruptRecord="_row_text",
     )
-    numbers = {_encoded_name(spark, uri): number for number, uri in enumerate(every_uri)}
-    number_of = F.create_map(*[F.lit(value) for item in numbers.items() for value in item])
-    files = F.array(*[F.lit(_name(uri)) for uri in every_uri])
-    number = number_of[F.col("_metadata.file_name")]
+    number_of_name = {_encoded_name(spark, uri): number for number, uri in enumerate(every_uri)}
+    number_of_path = {path: number_of_name[_name(path)] for path in rows.inputFiles()}
     return rows.select(
         *[
             (F.lit(None).cast("string") if name in lacks else F.col(f"`{name}`")).alias(name)
             for name in (*dataset.sources, "_row_text")
         ],
-        files[number].alias("_source_file"),
         F.struct(
-            number.alias("file"),
-            F.col("_metadata.file_block_start").alias("block"),
+            # Not `_metadata`, for which Spark copies every row once more.
+            _looked_up(F.input_file_name(), number_of_path).alias("file"),
+            F.input_file_block_start().alias("block"),
             F.monotonically_increasing_id().bitwiseAND(2**ROW_BITS - 1).alias("row"),
         ).alias("_position"),
     )
+
+
+def _looked_up(text: Expression, numbers: Mapping[str, int]) -> Expression:
+    """Returns the number of a text. Spark's maps compare with one key after another, so there are
+    as many as keys, and a hash says which has it."""
+    maps: list[list[Expression]] = [[] for _ in numbers]
+    for key, number in numbers.items():
+        maps[zlib.crc32(key.encode()) % len(maps)] += [F.lit(key), F.lit(number)]
+    table = F.array(*[F.create_map(*entries).cast("map<string, int>") for entries in maps])
+    return table[F.crc32(text) % len(maps)][text]
 
 
 @contextmanager

@@ -89,8 +89,8 @@ BREAKS = (
         (
             (
                 "glue-jobs/src/etl_main.py",
-                'ranked.where(~F.col("_superseded"))',
-                'ranked.where(~F.col("_superseded")).limit(50)',
+                "ranked.where(~is_superseded)",
+                "ranked.where(~is_superseded).limit(50)",
             ),
         ),
         ("RowAccountMismatch",),
