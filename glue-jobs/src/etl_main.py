@@ -157,7 +157,7 @@ def write(
     """
     kept = Observation("kept")
     is_superseded = F.col("_rank") > 1
-    # No rejected row is equal to another, so that none supersedes another or a good one.
+    # No rejected row is as another is, so that none supersedes another or a good one.
     ranked = add_rank(judged, (*dataset.upsert_keys, REJECTED), dataset.order_by).observe(
         kept,
         F.count(F.lit(1)).alias("rows_in"),

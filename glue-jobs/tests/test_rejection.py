@@ -6,13 +6,14 @@ from utils.dataset import Column
 
 COLUMNS = [Column("ID", "id", "bigint"), Column("Note", "note", "varchar(9)")]
 SCHEMA = (
-    "_position struct<file: int, block: bigint, row: bigint>, _rejected struct<"
-    "raw: struct<id: string, note: string>, row_text: string, reasons: array<string>>"
+    "_rejected struct<raw: struct<id: string, note: string>,"
+    " position: struct<file: int, block: bigint, row: bigint>,"
+    " row_text: string, reasons: array<string>>"
 )
 ROWS = [
-    ((0, 0, 1), None),
-    ((1, 7, 2), ((' "1"\n', None), None, ["id_not_an_integer", "invalid_utf8"])),
-    ((0, 0, 3), ((None, None), "1,2,3", ["malformed_row"])),
+    (None,),
+    (((' "1"\n', None), (1, 7, 2), None, ["id_not_an_integer", "invalid_utf8"]),),
+    (((None, None), (0, 0, 3), "1,2,3", ["malformed_row"]),),
 ]
 
 

@@ -45,9 +45,10 @@ def read_and_judge(spark: SparkSession, files: Sequence[str], dataset: Dataset) 
     """
     columns = ", ".join(f"`{column.name}` {column.spark_type}" for column in dataset.columns)
     raw = ", ".join(f"`{column.name}`: string" for column in dataset.columns)
+    position = "struct<file: int, block: bigint, row: bigint>"
     schema = (
-        f"{columns}, _position struct<file: int, block: bigint, row: bigint>,"
-        f" {REJECTED} struct<raw: struct<{raw}>, row_text: string, reasons: string>"
+        f"{columns}, _position {position}, {REJECTED} struct<raw: struct<{raw}>,"
+        f" position: {position}, row_text: string, reasons: string>"
     )
 
     def judge_files(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -70,15 +71,16 @@ def judged(file: str, number: int) -> Iterator[pa.RecordBatch]:
     from tests.bench import polars_peers
 
     names = polars_peers.NAMES
-    rejected = pl.struct(
-        pl.struct(*[pl.col(f"raw_{name}").alias(name) for name in names]).alias("raw"),
-        pl.lit(None, pl.String).alias("row_text"),
-        pl.concat_list(*polars_peers.faults()).list.drop_nulls().list.join(" ").alias("reasons"),
-    )
     position = pl.struct(
         pl.lit(number, pl.Int32).alias("file"),
         pl.lit(0, pl.Int64).alias("block"),
         pl.col("place").cast(pl.Int64).alias("row"),
+    )
+    rejected = pl.struct(
+        pl.struct(*[pl.col(f"raw_{name}").alias(name) for name in names]).alias("raw"),
+        position.alias("position"),
+        pl.lit(None, pl.String).alias("row_text"),
+        pl.concat_list(*polars_peers.faults()).list.drop_nulls().list.join(" ").alias("reasons"),
     )
     rows = polars_peers.judged([file]).select(
         *names,

@@ -6,21 +6,13 @@ from pyspark.sql import Column as Expression
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from transformations.validation import REJECTED, is_good
+from transformations.validation import REJECTED
 from utils.dataset import Column
 
 
 def rejected_text() -> Expression:
     """A row of `set_rejected_aside` that cannot be loaded, as JSON; NULL for a good row."""
-    row = F.struct(
-        F.col(f"{REJECTED}.raw").alias("raw"),
-        F.col("_position.file").alias("source"),
-        F.col("_position.block").alias("source_block"),
-        F.col("_position.row").alias("source_row"),
-        F.col(f"{REJECTED}.row_text").alias("row_text"),
-        F.col(f"{REJECTED}.reasons").alias("reasons"),
-    )
-    return F.when(~is_good(), F.to_json(row))
+    return F.to_json(REJECTED)
 
 
 def rejected_rows(
@@ -34,13 +26,17 @@ def rejected_rows(
     raw = ", ".join(f"`{column.name}`: string" for column in columns)
     row = F.from_json(
         REJECTED,
-        f"raw struct<{raw}>, source int, source_block bigint, source_row bigint,"
+        f"raw struct<{raw}>, position struct<file: int, block: bigint, row: bigint>,"
         " row_text string, reasons array<string>",
         # Of a value that is longer than this, nothing at all would be read; 20 MB by default.
         {"maxStringLen": str(2**31 - 1), "mode": "FAILFAST"},
     )
-    source_file = F.array(*[F.lit(name) for name in source_files])[F.col("row.source")]
-    place = ("source_block", "source_row", "row_text", "reasons")
+    names = F.array(*[F.lit(name) for name in source_files])
     return frame.select(row.alias("row")).select(
-        "row.raw.*", source_file.alias("source_file"), *[f"row.{name}" for name in place]
+        "row.raw.*",
+        names[F.col("row.position.file")].alias("source_file"),
+        F.col("row.position.block").alias("source_block"),
+        F.col("row.position.row").alias("source_row"),
+        "row.row_text",
+        "row.reasons",
     )

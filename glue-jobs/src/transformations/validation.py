@@ -30,11 +30,12 @@ def set_rejected_aside(frame: DataFrame, columns: Sequence[Column]) -> DataFrame
     """Gives every row that cannot be loaded the reasons, and what the file said.
 
     In: the frame of `cast_columns` with `_row_text` and `_position` of `read_rows`. Out: the
-    columns, `_position`, and `_rejected`, NULL for a good row, else a struct of `raw`, the row's
-    strings; `row_text`, which is the row where it is none; and `reasons`, an array of strings, in a
-    fixed order: the row's own faults, then at most one a column, named `<column>_<fault>`. A
-    malformed row has no other reason: its values are not where they belong. `unclosed_quote` stands
-    in for either where a value runs on over the rows that follow it.
+    columns, `_position`, and `_rejected`, NULL for a good row, else a struct that no other row has:
+    `raw`, the row's strings; `position`; `row_text`, which is the row where it is none; and
+    `reasons`, an array of strings, in a fixed order: the row's own faults, then at most one a
+    column, named `<column>_<fault>`. A malformed row has no other reason: its values are not where
+    they belong. `unclosed_quote` stands in for either where a value runs on over the rows that
+    follow it.
     """
     faults = [*_row_faults(columns), *[_column_fault(column) for column in columns]]
     rejected = (
@@ -58,9 +59,8 @@ def has_unclosed_quote() -> Expression:
 
 
 def _set_aside(reasons: Expression) -> Expression:
-    return F.struct(
-        F.col("_raw").alias("raw"), F.col("_row_text").alias("row_text"), reasons.alias("reasons")
-    )
+    own = [F.col(f"_{name}").alias(name) for name in ("raw", "position", "row_text")]
+    return F.struct(*own, reasons.alias("reasons"))
 
 
 def _malformed_row() -> Expression:

@@ -30,8 +30,9 @@ def test_a_second_attempt_leaves_nothing_of_the_first(job):
     [
         ("", {"rows_in": 0, "loaded": 0, "rejected": 0, "superseded": 0}),
         (line(price=""), {"rows_in": 1, "loaded": 0, "rejected": 1, "superseded": 0}),
+        (line(price="") * 2, {"rows_in": 2, "loaded": 0, "rejected": 2, "superseded": 0}),
     ],
-    ids=["header only", "no good row"],
+    ids=["header only", "no good row", "a rejected row twice"],
 )
 def test_a_file_without_a_good_row_is_an_account_of_its_own(job, rows, account):
     assert counts(job.run(HEADER + rows)) == account
