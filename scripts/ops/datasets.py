@@ -15,7 +15,7 @@ RESERVED_NAMES = ("outcome", "source_file", "source_block", "source_row", "row_t
 # What the job adds to a file's columns under their headers, or Spark does.
 RESERVED_SOURCES = ("_row_text", "_position", "_metadata")
 # Every schema has these tables beside the datasets' own.
-RUN_TABLES = ("load_history", "load_rejections", "quality_results")
+RUN_TABLES = ("load_history", "load_rejections", "quality_results", "failed_runs")
 WATERMARK = "watermark"
 
 Fault = tuple[tuple[str | int, ...], str, Any]

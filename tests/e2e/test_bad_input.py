@@ -4,6 +4,7 @@ Failing whole means: its bytes and the reason in data/failed, a notification, an
 the warehouse. Never half, never silent.
 """
 
+import csv
 import gzip
 import json
 import subprocess
@@ -242,6 +243,19 @@ def test_a_bad_file_fails_whole_and_says_why(project, notifications, outcomes, c
     # AND somebody was told, with the reason
     (note,) = [note for note in notifications() if note.get("run_id") == reason["run_id"]]
     assert (note["status"], note["cause"]) == ("failed", reason["cause"])
+
+
+def test_each_failed_run_is_a_line_in_the_warehouse(project, outcomes):
+    def errors() -> dict[str, str]:
+        lines = csv.reader(project.query("select source_files, error from failed_runs"))
+        return {name: error for files, error in lines for name in json.loads(files)}
+
+    expected = {outcomes[case.name].file_name: case.error for case in FAILING}
+    # Nobody waits for the line to be written: it comes after the notification.
+    wait_until(lambda: expected.keys() <= errors().keys(), seconds=30)
+    found = errors()
+    for name, error in expected.items():
+        assert error in found[name]
 
 
 @pytest.mark.usefixtures("outcomes")

@@ -78,9 +78,15 @@ def handler(event, context):
     return {**counts, **told, "rejected_by_reason": {"no price": 1}}
 """
 LOAD = """
+import json
+import os
 import boto3
 
 def handler(event, context):
+    if event["action"] == "record_failure":
+        bucket, body = os.environ["BUCKET"], json.dumps(event).encode()
+        boto3.client("s3").put_object(Bucket=bucket, Key="recorded.json", Body=body)
+        return {}
     data_api = boto3.client("redshift-data")
     if event["action"] == "describe":
         statement = data_api.describe_statement(Id=event["statement_id"])
@@ -253,6 +259,10 @@ class Pipeline:
     def notification(self) -> dict[str, Any]:
         """Returns the message of the run's notification."""
         return json.loads(self.workshop.receive(self.queue)["Message"])
+
+    def recorded(self) -> dict[str, Any]:
+        """Returns what the warehouse was asked to record of the run's failure."""
+        return json.loads(self.read("recorded.json"))
 
     def failure(self) -> dict[str, Any]:
         """Returns the reason beside the file that failed, once the file and the notification are

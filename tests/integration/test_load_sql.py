@@ -6,7 +6,7 @@ from datetime import datetime
 
 import pyarrow as pa
 import pytest
-from load_sql import load_statements
+from load_sql import failure_statements, load_statements
 from ops.data.tables import OWN_TABLES, create, dataset_table
 from tests.localaws.redshift_bucket import Bucket, make_bucket
 from tests.localaws.redshift_warehouse import Warehouse
@@ -209,3 +209,32 @@ def test_a_load_of_no_rows_is_on_record(offers):
         0,
     )
     assert offers.one("SELECT run_date FROM {s}.watermark") == ("2017-01-15",)
+
+
+def test_a_failed_run_has_one_line_however_often_it_is_recorded(offers):
+    run = {
+        "run_id": "run-1",
+        "schema": offers.schema,
+        "release": "1",
+        "sources": [{"name": "Bob's.csv"}],
+        "failure": {"State": "CheckQuality", "Error": "QualityBreach", "Cause": "9\\10 of 'em"},
+    }
+    offers.warehouse.run(*failure_statements(run))
+    known = {"dataset": "offers", "run_date": "2017-01-15", "job_name": "etl", "job_run_id": "jr_1"}
+    offers.warehouse.run(*failure_statements(run | known))
+
+    assert offers.one(
+        "SELECT run_id, dataset, source_files, run_date, release, state, error, cause, job_name, "
+        "job_run_id FROM {s}.failed_runs WHERE failed_at IS NOT NULL"
+    ) == (
+        "run-1",
+        "offers",
+        '["Bob\'s.csv"]',
+        "2017-01-15",
+        "1",
+        "CheckQuality",
+        "QualityBreach",
+        "9\\10 of 'em",
+        "etl",
+        "jr_1",
+    )

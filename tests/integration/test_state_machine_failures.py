@@ -88,6 +88,33 @@ def test_rows_that_are_not_as_they_shall_be_are_not_loaded(pipeline, error, caus
     assert "LoadWarehouse" not in made.entered(execution)
 
 
+@pytest.mark.parametrize(
+    "broken, state, known",
+    [
+        ({"validate": REFUSE}, "ValidateInput", set()),
+        ({"job": "import sys\nsys.exit(3)"}, "StartGlueJob", {"dataset", "run_date"}),
+        (
+            {"check": RAISE % "QualityBreach"},
+            "CheckQuality",
+            {"dataset", "run_date", "job_name", "job_run_id"},
+        ),
+    ],
+)
+def test_a_failed_run_is_recorded_with_what_is_known_of_it(pipeline, broken, state, known):
+    made = pipeline(**broken)
+
+    ended = made.run(made.put())
+
+    assert ended["status"] == "FAILED"
+    recorded, reason = made.recorded(), made.failure()
+    assert (recorded["run_id"], recorded["release"]) == ("run-1", "1")
+    assert (recorded["schema"], recorded["sources"][0]["name"]) == ("public", NAME)
+    assert recorded["failure"]["State"] == reason["state"] == state
+    assert recorded["failure"]["Error"] == reason["error"] == ended["error"]
+    assert recorded["failure"]["Cause"] == reason["cause"] == ended["cause"]
+    assert {"dataset", "run_date", "job_name", "job_run_id"} & recorded.keys() == known
+
+
 def test_what_passes_is_tried_again_until_it_has_passed(pipeline):
     lambdas, others = "Lambda.ServiceException", "ClientError"
     warehouses = "ActiveStatementsExceededException"

@@ -41,15 +41,16 @@ def test_ddl_makes_each_table_in_each_schema_with_names_that_may_be_keywords():
     assert statements[2].startswith('CREATE TABLE IF NOT EXISTS public."load_history" (')
     assert statements[3].startswith('CREATE TABLE IF NOT EXISTS public."load_rejections" (')
     assert statements[4].startswith('CREATE TABLE IF NOT EXISTS public."quality_results" (')
-    assert statements[5].startswith('CREATE TABLE IF NOT EXISTS public."watermark" (')
-    assert statements[6] == "CREATE SCHEMA IF NOT EXISTS smoke"
-    assert len(statements) == 13
+    assert statements[5].startswith('CREATE TABLE IF NOT EXISTS public."failed_runs" (')
+    assert statements[6].startswith('CREATE TABLE IF NOT EXISTS public."watermark" (')
+    assert statements[7] == "CREATE SCHEMA IF NOT EXISTS smoke"
+    assert len(statements) == 15
 
 
 def test_loader_may_change_rows_and_nothing_else():
     statements = grants(CONFIG, "IAMR:p-dev-load-warehouse")
     assert 'GRANT USAGE ON SCHEMA smoke TO "IAMR:p-dev-load-warehouse"' in statements
-    assert len(statements) == 12
+    assert len(statements) == 14
     assert not any("ALL" in statement or "CREATE" in statement for statement in statements)
 
 

@@ -1,5 +1,5 @@
 """The SQL of one load: copy into a stage, drop what is older than the table, merge on the keys,
-write the history and the watermark.
+write the history and the watermark; and that of a run that failed.
 
 The statements are for one transaction. Run again, they leave the same rows, and so do the loads of
 any files in any order: of the rows of a key the newest stays, and which one that is depends on the
@@ -20,6 +20,9 @@ HISTORY = "load_history"
 REJECTIONS = "load_rejections"
 RESULTS = "quality_results"
 WATERMARK = "watermark"
+FAILURES = "failed_runs"
+# A statement may have 100 kB.
+MOST_OF_A_CAUSE = 5000
 # Of two rows of a key, the newer is the greater by the dataset's order_by columns, then by these.
 ARRIVAL = ("_run_date", "_arrived_at", "_source_file")
 LINEAGE = (*ARRIVAL, "_run_id")
@@ -61,9 +64,32 @@ def load_statements(run: Run, dataset: Mapping[str, Any], copy_role_arn: str) ->
     ]
 
 
+def failure_statements(run: Run) -> list[str]:
+    """Returns the statements that write the line of a run that failed, once however often they run.
+
+    In: `run_id`, `schema`, `release`, `sources` and `failure`; what else is known of the run.
+    """
+    table = f"{identifier(run['schema'])}.{FAILURES}"
+    failure = run["failure"]
+    run_id = literal(run["run_id"])
+    line = {
+        "run_id": run_id,
+        "source_files": literal(_source_files(run)),
+        "release": literal(run["release"]),
+        "state": literal(failure["State"]),
+        "error": literal(failure["Error"]),
+        "cause": literal(failure["Cause"][:MOST_OF_A_CAUSE]),
+        "failed_at": "GETDATE()",
+    }
+    for name in ("dataset", "job_name", "job_run_id"):
+        line[name] = literal(run[name]) if name in run else "NULL"
+    line["run_date"] = _date(run["run_date"]) if "run_date" in run else "NULL"
+    return [f"LOCK TABLE {table}", *_replace(table, run_id, [line])]
+
+
 def _sources(sources: Sequence[Mapping[str, Any]]) -> list[str]:
     rows = (
-        f"({number}, {literal(source['name'])}, CAST({literal(source['run_date'])} AS DATE), "
+        f"({number}, {literal(source['name'])}, {_date(source['run_date'])}, "
         f"{_timestamp(source['arrived_at'])})"
         for number, source in enumerate(sources)
     )
@@ -128,9 +154,8 @@ def _merge(target: str, table: str, columns: Sequence[str], keys: Sequence[str])
 def _history(schema: str, run: Run) -> list[str]:
     """Returns the statements that write the run's line of load_history, its rejected rows by reason
     and its rules' results, once however often they run."""
-    source_files = json.dumps([source["name"] for source in run["sources"]], ensure_ascii=False)
     loaded = int(run["loaded"])
-    last_date = f"CAST({literal(run['run_date'])} AS DATE)"
+    last_date = _date(run["run_date"])
     behind = (
         f"(SELECT COUNT(*) FROM {schema}.{WATERMARK} WHERE dataset = {literal(run['dataset'])} "
         f"AND run_date > {last_date}) > 0"
@@ -138,7 +163,7 @@ def _history(schema: str, run: Run) -> list[str]:
     line = {
         "run_id": literal(run["run_id"]),
         "dataset": literal(run["dataset"]),
-        "source_files": literal(source_files),
+        "source_files": literal(_source_files(run)),
         "run_date": last_date,
         "release": literal(run["release"]),
         "job_name": literal(run["job_name"]),
@@ -185,6 +210,10 @@ def _replace(table: str, run_id: str, lines: Sequence[Mapping[str, Any]]) -> lis
     return [delete, f"INSERT INTO {table} ({', '.join(lines[0])}) VALUES {values}"]
 
 
+def _source_files(run: Run) -> str:
+    return json.dumps([source["name"] for source in run["sources"]], ensure_ascii=False)
+
+
 def _number(value: int | None) -> int | str:
     return "NULL" if value is None else int(value)
 
@@ -193,7 +222,7 @@ def _watermark(schema: str, run: Run) -> list[str]:
     """Returns the statements that move the dataset's watermark on to the run's files, if they are
     ahead of it; it never goes back by itself."""
     dataset = literal(run["dataset"])
-    run_date = f"CAST({literal(run['run_date'])} AS DATE)"
+    run_date = _date(run["run_date"])
     arrived_at = _timestamp(max(source["arrived_at"] for source in run["sources"]))
     run_id = literal(run["run_id"])
     return [
@@ -205,6 +234,10 @@ def _watermark(schema: str, run: Run) -> list[str]:
         f"SELECT {dataset}, {run_date}, {arrived_at}, {run_id}, GETDATE() "
         f"WHERE NOT EXISTS (SELECT 1 FROM {schema}.{WATERMARK} WHERE dataset = {dataset})",
     ]
+
+
+def _date(text: str) -> str:
+    return f"CAST({literal(text)} AS DATE)"
 
 
 def _timestamp(text: str) -> str:

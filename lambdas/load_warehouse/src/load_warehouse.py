@@ -1,6 +1,7 @@
-"""Loads a run into the warehouse as one transaction: submits it, tells how it goes, cancels it.
+"""Loads a run into the warehouse as one transaction: submits it, tells how it goes, cancels it; or
+records that the run failed.
 
-All three are done here because the Data API shows a statement only to the role that submitted it.
+All are done here because the Data API shows a statement only to the role that submitted it.
 
 Environment: COPY_ROLE_ARN, the role with which the warehouse reads the run's files.
 """
@@ -9,7 +10,7 @@ import os
 from typing import Any
 
 from botocore.exceptions import ClientError
-from load_sql import load_statements
+from load_sql import failure_statements, load_statements
 from pipeline_common.aws import client, error_code
 from pipeline_common.config import dataset_config, load_config
 from pipeline_common.errors import WarehouseError
@@ -21,7 +22,8 @@ FINAL_ERRORS = {"ValidationException", "ResourceNotFoundException", "AccessDenie
 
 @logged
 def handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:
-    """Carries out the event's action: "submit", "describe" or "cancel".
+    """Carries out the event's action: "submit", "describe", "cancel" or
+    "record_failure".
 
     Raises WarehouseError when the Data API refuses the request for good.
     """
@@ -31,7 +33,7 @@ def handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:
         if error_code(error) not in FINAL_ERRORS:
             raise
         raise WarehouseError(
-            f"The warehouse refuses to {event['action']} the load of {event['run_id']}: {error}"
+            f"The warehouse refuses to {event['action']} for {event['run_id']}: {error}"
         ) from error
 
 
@@ -66,4 +68,22 @@ def cancel(event: dict[str, Any]) -> dict[str, bool]:
     return {"cancelled": answer["Status"]}
 
 
-ACTIONS = {"submit": submit, "describe": describe, "cancel": cancel}
+def record_failure(run: dict[str, Any]) -> dict[str, str]:
+    """Submits the line of a run that failed, which nobody waits for, and returns its
+    statement_id."""
+    submitted = client("redshift-data").batch_execute_statement(
+        WorkgroupName=run["workgroup"],
+        Database=run["database"],
+        StatementName=run["run_id"],
+        Sqls=failure_statements(run),
+    )
+    logger.info("failure recorded", extra={"statement_id": submitted["Id"]})
+    return {"statement_id": submitted["Id"]}
+
+
+ACTIONS = {
+    "submit": submit,
+    "describe": describe,
+    "cancel": cancel,
+    "record_failure": record_failure,
+}

@@ -3,7 +3,7 @@
 import pytest
 from botocore.exceptions import ClientError
 from botocore.stub import Stubber
-from load_sql import identifier, is_newer, literal, load_statements
+from load_sql import failure_statements, identifier, is_newer, literal, load_statements
 from load_warehouse import handler
 from pipeline_common import aws
 from pipeline_common.config import load_config
@@ -247,15 +247,55 @@ def test_a_load_is_cancelled(context, data_api):
     assert handler(request, context) == {"cancelled": True}
 
 
+FAILED = {
+    "action": "record_failure",
+    "workgroup": "etl",
+    "database": "warehouse",
+    "run_id": "run-1",
+    "schema": "public",
+    "release": "1",
+    "sources": [{"name": "Bob's.csv"}],
+    "failure": {"State": "ValidateInput", "Error": "InvalidSourceFile", "Cause": "Bob's.csv: no"},
+}
+
+
+def test_a_failure_is_recorded_as_one_line_with_what_is_known(context, data_api):
+    data_api.add_response(
+        "batch_execute_statement",
+        {"Id": "statement-1"},
+        {
+            "WorkgroupName": "etl",
+            "Database": "warehouse",
+            "StatementName": "run-1",
+            "Sqls": [
+                'LOCK TABLE "public".failed_runs',
+                "DELETE FROM \"public\".failed_runs WHERE run_id = 'run-1'",
+                'INSERT INTO "public".failed_runs (run_id, source_files, release, state, error, '
+                "cause, failed_at, dataset, job_name, job_run_id, run_date) VALUES ('run-1', "
+                "'[\"Bob''s.csv\"]', '1', 'ValidateInput', 'InvalidSourceFile', 'Bob''s.csv: no', "
+                "GETDATE(), NULL, NULL, NULL, NULL)",
+            ],
+        },
+    )
+
+    assert handler(FAILED, context) == {"statement_id": "statement-1"}
+
+
+def test_of_a_long_cause_a_statement_has_the_beginning():
+    failure = FAILED["failure"] | {"Cause": "line\n" * 20_000}
+
+    insert = failure_statements(FAILED | {"failure": failure})[-1]
+
+    assert "'line\nline\n" in insert and len(insert) < 6_000
+
+
 @pytest.mark.parametrize(
     "code", ["ValidationException", "ResourceNotFoundException", "AccessDeniedException"]
 )
 def test_a_final_refusal_is_a_warehouse_error(bucket, context, data_api, code):
     data_api.add_client_error("batch_execute_statement", code, "no such workgroup")
 
-    with pytest.raises(
-        WarehouseError, match="refuses to submit the load of run-1: .*no such workgroup"
-    ):
+    with pytest.raises(WarehouseError, match="refuses to submit for run-1: .*no such workgroup"):
         handler(event(bucket), context)
 
 

@@ -18,7 +18,7 @@ from ops.data.warehouse import LIVE_SCHEMA, MAX_STATEMENTS, SCHEMAS, Warehouse, 
 from ops.datasets import RUN_TABLES, WATERMARK
 from ops.environment import Environment, OperationError, command
 
-LOAD_HISTORY, LOAD_REJECTIONS, QUALITY_RESULTS = RUN_TABLES  # every line is of one run
+LOAD_HISTORY, LOAD_REJECTIONS, QUALITY_RESULTS, FAILED_RUNS = RUN_TABLES  # every line is of one run
 
 # How Redshift calls the user behind an IAM role.
 LOADER = "IAMR:{project}-{environment}-load-warehouse"
@@ -97,6 +97,22 @@ OWN_TABLES = {
             Column("rows_unexpected", "bigint"),
             Column("expected", "varchar(65535)", required=True),
             Column("observed", "varchar(65535)", required=True),
+        )
+    ),
+    # Runs of which nothing was loaded. What is not known when a run fails is NULL.
+    FAILED_RUNS: Table(
+        (
+            Column("run_id", "varchar(64)", required=True),
+            Column("dataset", "varchar(64)"),
+            Column("source_files", "varchar(65535)", required=True),
+            Column("run_date", "date"),
+            Column("release", "varchar(64)", required=True),
+            Column("state", "varchar(80)", required=True),
+            Column("error", "varchar(1024)", required=True),
+            Column("cause", "varchar(65535)", required=True),
+            Column("job_name", "varchar(255)"),
+            Column("job_run_id", "varchar(255)"),
+            Column("failed_at", "timestamp", required=True),
         )
     ),
     WATERMARK: Table(
