@@ -68,9 +68,13 @@ class Feed:
             folder.mkdir(parents=True, exist_ok=True)
             # Renamed when whole: an interrupted run must not leave half a file for the next one.
             partial = {day: files[day].with_suffix(".partial") for day in missing}
-            self._write(missing, partial)
-            for day, file in partial.items():
-                file.rename(files[day])
+            try:
+                self._write(missing, partial)
+                for day, file in partial.items():
+                    file.rename(files[day])
+            finally:
+                for file in partial.values():
+                    file.unlink(missing_ok=True)
         return list(files.values())
 
     def _write(self, wanted: list[date], files: dict[date, Path]) -> None:
