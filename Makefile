@@ -188,11 +188,11 @@ unit: setup ## Unit tests: seconds, no server
 	bats --report-formatter junit --output "$$reports" tests/unit
 	python -m ops.checks.evidence_of_tests end $@
 
-oracle: setup ## Great Expectations judges by the same rules, plain Python loads the same files: both must agree
+oracle: setup ## Great Expectations judges by the same rules: verdicts and counts must agree
 	@scripts/setup.sh quality
 	.venv/quality/bin/python -m pytest -q tests/oracle
 
-integration: setup ## Whole runs of the job, and each other part of the pipeline against local AWS
+integration: setup ## Whole runs of the job, any CSV against plain Python, each other part of the pipeline against local AWS
 	@reports="$$(python -m ops.checks.evidence_of_tests begin $@)"
 	python -m pytest -n 4 --dist loadfile --junitxml="$$reports/pytest.xml" \
 	  tests/integration glue-jobs/tests/whole_job

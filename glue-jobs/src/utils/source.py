@@ -172,6 +172,10 @@ def read_rows(
     `_position`, a struct that orders rows as the load has them: `file`, its file's number in the
     list; `block`, the byte where the part of the file begins that was read with it; `row`, its
     number in that part. All count from 0.
+
+    Spark leaves out blank lines, where rows are lines also one of nothing but white space, even if
+    that is tabs between values; and NUL from a quoted value that holds a quote or ends the text
+    that is parsed at once: a line there, else the file.
     """
     alike: dict[tuple[str, ...], list[str]] = {}  # files with the same columns
     for uri in uris:
