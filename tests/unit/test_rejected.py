@@ -34,7 +34,7 @@ def test_a_row_of_several_lines_is_shown_whole_with_its_first_line():
     ],
 )
 def test_in_a_part_rows_count_from_the_first_line_that_begins_in_it(place, line):
-    text = b"h\naa\nbb\n \ndd\n"  # lines begin at 0, 2, 5, 8 and 10
+    text = b"h\naa\nbb\n\x01\ndd\n"  # lines begin at 0, 2, 5, 8 and 10; that of 8 is blank to Spark
     assert find_lines(io.BytesIO(text), [place], multi_line=False) == {place: line}
 
 

@@ -177,8 +177,8 @@ def _records(stream: BinaryIO, multi_line: bool) -> Iterator[tuple[int, int, str
         if multi_line and pending.count(b'"') % 2:
             continue
         text, pending = pending, b""
-        # Where rows are lines, Spark passes over those of white space only as well.
-        if text.strip(b"\r\n" if multi_line else None):
+        # Where rows are lines, Spark passes over those of control characters and spaces as well.
+        if text.strip(b"\r\n" if multi_line else bytes(range(33))):
             yield start_line, start, text.rstrip(b"\r\n").decode("utf-8", errors="replace")
     if pending:
         yield start_line, start, pending.rstrip(b"\r\n").decode("utf-8", errors="replace")
