@@ -88,8 +88,8 @@ def pytest_configure() -> None:
 def free_port() -> int:
     """Return a port that nothing listens on, and that stays free until its local AWS takes it.
 
-    Not one from the kernel (port 0): between two starts of a local AWS, another worker of
-    pytest-xdist or any connection could be given the same. Below the kernel's own range, each
+    Not one from the kernel (port 0): between two starts of a local AWS, another worker of the
+    same run of tests or any connection could be given it. Below the kernel's own range, each
     worker has a part.
     """
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))

@@ -27,6 +27,7 @@ from tests.measured_on import commit, machine
 
 FOLDER = REPOSITORY / "build/bench"
 MEASURED = FOLDER / "measured.json"
+MEASURED_BEFORE_FAILURE = FOLDER / "measured-before-failure.json"
 PAGE = REPOSITORY / "docs/performance.md"
 CHART = REPOSITORY / "docs/performance.svg"
 COSTS = REPOSITORY / "docs/costs.md"
@@ -75,9 +76,10 @@ def main() -> int:
         "peers": [peer.name for peer in chosen],
         "facts": facts(arguments.rounds),
     }
-    MEASURED.write_text(json.dumps(measured, indent=1), encoding="utf-8")
+    kept = MEASURED_BEFORE_FAILURE if failure else MEASURED
+    kept.write_text(json.dumps(measured, indent=1), encoding="utf-8")
     if failure:
-        print(f"bench: {failure}; what it measured is in {MEASURED}", file=sys.stderr)
+        print(f"bench: {failure}; what it measured before is in {kept}", file=sys.stderr)
         return 1
     if len(chosen) == len(PEERS) and GIGABYTE in sizes:
         keep(measured)

@@ -62,9 +62,9 @@ class Bench:
                 self.measured["rows"][str(megabytes)] = rows
 
     def _rounds(self, megabytes: int, peers: Sequence[Peer], rounds: int) -> dict[str, int]:
-        job = None
+        job: dict[str, Any] = {}
         for number in range(rounds):
-            found = {}
+            found: dict[str, dict[str, Any]] = {}
             for peer in peers:
                 if not peer.runs(megabytes, number):
                     continue
@@ -74,7 +74,7 @@ class Bench:
                     f"{megabytes} MB, round {number + 1} of {rounds}: {peer.title}:"
                     f" {run.seconds:.1f} s, {run.cpu_seconds:.1f} s of CPU"
                 )
-            job = found[JOB]
+            job = found.get(JOB, job)
             for name, outcome in found.items():
                 compare(PEERS[name], outcome, job)
         return {key: job[key] for key in ("rows_in", "loaded", "rejected", "superseded")}

@@ -92,12 +92,12 @@ def test_rows_that_are_not_as_they_shall_be_are_not_loaded(pipeline, error, caus
     "broken, state, known",
     [
         ({"validate": REFUSE}, "ValidateInput", set()),
-        ({"job": "import sys\nsys.exit(3)"}, "StartGlueJob", {"dataset", "run_date"}),
         (
-            {"check": RAISE % "QualityBreach"},
-            "CheckQuality",
+            {"job": "import sys\nsys.exit(3)"},
+            "StartGlueJob",
             {"dataset", "run_date", "job_name", "job_run_id"},
         ),
+        ({"denied": ("glue:StartJobRun", "*")}, "StartGlueJob", {"dataset", "run_date"}),
     ],
 )
 def test_a_failed_run_is_recorded_with_what_is_known_of_it(pipeline, broken, state, known):
@@ -113,6 +113,17 @@ def test_a_failed_run_is_recorded_with_what_is_known_of_it(pipeline, broken, sta
     assert recorded["failure"]["Error"] == reason["error"] == ended["error"]
     assert recorded["failure"]["Cause"] == reason["cause"] == ended["cause"]
     assert {"dataset", "run_date", "job_name", "job_run_id"} & recorded.keys() == known
+
+
+def test_a_failure_that_cannot_be_recorded_ends_as_itself(pipeline):
+    made = pipeline(check=RAISE % "QualityBreach", load=RAISE % "WarehouseError")
+    execution = made.start(made.put())
+
+    ended = made.end(execution)
+
+    assert (ended["status"], ended["error"]) == ("FAILED", "QualityBreach")
+    assert made.failure()["error"] == "QualityBreach"
+    assert made.errors(execution) == ["QualityBreach", "WarehouseError", "WarehouseError"]
 
 
 def test_what_passes_is_tried_again_until_it_has_passed(pipeline):

@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+from dataclasses import asdict
 from datetime import timedelta
 
 import pytest
@@ -13,6 +14,7 @@ from tests.bench.page import TARGETS, page, size_name
 from tests.bench.peers import PEERS, RowsDiffer, compare
 from tests.bench.products import COLUMNS, broken_by_column
 from tests.bench.ratios import growth, ratio, typical
+from tests.bench.runner import Bench, Run
 
 ANSWER = {
     "rows_in": 10,
@@ -138,6 +140,17 @@ def test_a_slow_peer_runs_once_at_a_large_size_and_not_at_the_largest():
 
 
 # ---- data ----------------------------------------------------------------------------------------
+
+
+def test_a_size_at_which_each_peer_runs_once_is_done_after_its_first_round(tmp_path, monkeypatch):
+    run = Run("job", 5000, 0, 1.0, 1.0, 1.0)
+    monkeypatch.setattr(Bench, "_measure", lambda *_: (ANSWER, run))
+    bench = Bench(tmp_path, lambda words: None)
+    # pylint: disable-next=protected-access
+    assert bench._rounds(5000, [PEERS["job"]], rounds=2) == {
+        key: ANSWER[key] for key in ("rows_in", "loaded", "rejected", "superseded")
+    }
+    assert bench.measured["runs"] == [asdict(run)]
 
 
 def test_the_feed_is_repeated_with_its_days_shifted():

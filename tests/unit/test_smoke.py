@@ -7,7 +7,8 @@ from decimal import Decimal
 import pytest
 from ops.config import load_config
 from ops.environment import OperationError
-from ops.data.smoke import GOOD_ROWS, synthetic_file
+from ops.data.smoke import GOOD_ROWS, remove_rows, synthetic_file
+from ops.data.warehouse import Result
 
 DATASETS = load_config("prod").values["datasets"]
 PRODUCTS = DATASETS["products"]
@@ -101,3 +102,29 @@ def test_type_that_it_has_no_values_for_is_named():
 def test_dataset_without_a_bigint_in_its_key_is_named():
     with pytest.raises(OperationError, match="^products has no bigint among its upsert keys"):
         synthetic_file(PRODUCTS | {"upsert_keys": ["time"]}, "0123456789ab")
+
+
+class OldWarehouse:
+    """A warehouse of a release that knew one table of runs; it remembers what it is asked for."""
+
+    def __init__(self):
+        self.ran = []
+
+    def run(self, sql):
+        column = ("run_id", "character varying", 64, None, None, "NO")
+        found = [("smoke", "load_history", *column), ("public", "failed_runs", *column)]
+        return Result([], iter(found if "information_schema" in sql else []))
+
+    def run_all(self, statements):
+        self.ran += statements
+
+
+def test_where_a_table_of_runs_is_not_yet_the_others_are_tidied():
+    warehouse = OldWarehouse()
+
+    remove_rows(warehouse, "products", "id = 1", "smoke-1")
+
+    assert warehouse.ran == [
+        'DELETE FROM smoke."products" WHERE id = 1',
+        "DELETE FROM smoke.load_history WHERE run_id = 'smoke-1'",
+    ]

@@ -36,7 +36,7 @@ def aggregates(
     """Returns the counts that all rules need, for one aggregation.
 
     In: the rows that the aggregation will see have the dataset's columns, typed, and `_rank` of
-    `mark_superseded`. Out: bigint aggregates, each under its name: `rows`, `missing ...` and
+    `add_rank`. Out: bigint aggregates, each under its name: `rows`, `missing ...` and
     `unexpected ...`. Of the rows only those count of which `is_judged` is true, all without it; the
     others have `_rank` 1. Uniqueness of other columns than the upsert keys has none: see
     `count_repeated`.

@@ -291,7 +291,7 @@ def _broken(spark: SparkSession, uris: Sequence[str], dataset: Dataset) -> str:
 
 
 def _encoded_name(spark: SparkSession, uri: str) -> str:
-    """Returns a file's name as Spark's `_metadata` has it; decoding it there costs every row."""
+    """Returns a file's name as a frame's `inputFiles` have it."""
     path = spark._jvm.org.apache.hadoop.fs.Path(uri)  # pylint: disable=protected-access
     return _name(path.toUri().getRawPath())
 

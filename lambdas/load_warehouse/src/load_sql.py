@@ -78,7 +78,8 @@ def failure_statements(run: Run) -> list[str]:
         "release": literal(run["release"]),
         "state": literal(failure["State"]),
         "error": literal(failure["Error"]),
-        "cause": literal(failure["Cause"][:MOST_OF_A_CAUSE]),
+        # It may quote a file's bytes; no text of a warehouse holds NUL.
+        "cause": literal(failure["Cause"].replace("\0", "")[:MOST_OF_A_CAUSE]),
         "failed_at": "GETDATE()",
     }
     for name in ("dataset", "job_name", "job_run_id"):

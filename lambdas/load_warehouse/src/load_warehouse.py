@@ -7,6 +7,7 @@ Environment: COPY_ROLE_ARN, the role with which the warehouse reads the run's fi
 """
 
 import os
+import time
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -16,6 +17,8 @@ from pipeline_common.config import dataset_config, load_config
 from pipeline_common.errors import WarehouseError
 from pipeline_common.log import bind, logged, logger
 
+# How long a failure's line is waited for.
+PAUSES_SECONDS = (0.1, 0.2, 0.4, 0.8, 1.6, 3, 5, 5)
 # Any other error of the Data API passes; the state machine tries again by its name.
 FINAL_ERRORS = {"ValidationException", "ResourceNotFoundException", "AccessDeniedException"}
 
@@ -32,8 +35,9 @@ def handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:
     except ClientError as error:
         if error_code(error) not in FINAL_ERRORS:
             raise
+        asked = event["action"].replace("_", " ")
         raise WarehouseError(
-            f"The warehouse refuses to {event['action']} for {event['run_id']}: {error}"
+            f"The warehouse refuses to {asked} for the run {event['run_id']}: {error}"
         ) from error
 
 
@@ -69,16 +73,26 @@ def cancel(event: dict[str, Any]) -> dict[str, bool]:
 
 
 def record_failure(run: dict[str, Any]) -> dict[str, str]:
-    """Submits the line of a run that failed, which nobody waits for, and returns its
-    statement_id."""
+    """Writes the line of a run that failed, and returns how the statement went.
+
+    Waits for it a little, since nobody else does; raises WarehouseError when it has failed.
+    """
     submitted = client("redshift-data").batch_execute_statement(
         WorkgroupName=run["workgroup"],
         Database=run["database"],
         StatementName=run["run_id"],
         Sqls=failure_statements(run),
     )
+    statement = {"status": "SUBMITTED", "error": ""}
+    for pause in PAUSES_SECONDS:
+        time.sleep(pause)
+        statement = describe({"statement_id": submitted["Id"]})
+        if statement["status"] in ("FINISHED", "FAILED", "ABORTED"):
+            break
+    if statement["status"] in ("FAILED", "ABORTED"):
+        raise WarehouseError(f"The failure of {run['run_id']} is not recorded: {statement}")
     logger.info("failure recorded", extra={"statement_id": submitted["Id"]})
-    return {"statement_id": submitted["Id"]}
+    return statement
 
 
 ACTIONS = {

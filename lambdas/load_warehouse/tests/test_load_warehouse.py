@@ -247,6 +247,13 @@ def test_a_load_is_cancelled(context, data_api):
     assert handler(request, context) == {"cancelled": True}
 
 
+def described(data_api, **answer):
+    """Lets the Data API describe the statement so."""
+    data_api.add_response(
+        "describe_statement", {"Id": "statement-1", **answer}, {"Id": "statement-1"}
+    )
+
+
 FAILED = {
     "action": "record_failure",
     "workgroup": "etl",
@@ -278,15 +285,27 @@ def test_a_failure_is_recorded_as_one_line_with_what_is_known(context, data_api)
         },
     )
 
-    assert handler(FAILED, context) == {"statement_id": "statement-1"}
+    for status in ("STARTED", "FINISHED"):
+        described(data_api, Status=status)
+
+    assert handler(FAILED, context) == {"status": "FINISHED", "error": ""}
 
 
-def test_of_a_long_cause_a_statement_has_the_beginning():
-    failure = FAILED["failure"] | {"Cause": "line\n" * 20_000}
+def test_a_failure_that_is_not_recorded_is_an_error(context, data_api):
+    data_api.add_response("batch_execute_statement", {"Id": "statement-1"})
+    described(data_api, Status="FAILED", Error="no such table")
+
+    with pytest.raises(WarehouseError, match="run-1 is not recorded: .*no such table"):
+        handler(FAILED, context)
+
+
+def test_of_a_long_cause_a_statement_has_the_beginning_without_nul():
+    failure = FAILED["failure"] | {"Cause": "\0l'été\n" * 20_000}
 
     insert = failure_statements(FAILED | {"failure": failure})[-1]
 
-    assert "'line\nline\n" in insert and len(insert) < 6_000
+    assert "'l''été\nl''été\n" in insert and "\0" not in insert
+    assert len(insert.encode()) < 10_000
 
 
 @pytest.mark.parametrize(
@@ -295,7 +314,9 @@ def test_of_a_long_cause_a_statement_has_the_beginning():
 def test_a_final_refusal_is_a_warehouse_error(bucket, context, data_api, code):
     data_api.add_client_error("batch_execute_statement", code, "no such workgroup")
 
-    with pytest.raises(WarehouseError, match="refuses to submit for run-1: .*no such workgroup"):
+    with pytest.raises(
+        WarehouseError, match="refuses to submit for the run run-1: .*no such workgroup"
+    ):
         handler(event(bucket), context)
 
 

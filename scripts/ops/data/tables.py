@@ -99,7 +99,7 @@ OWN_TABLES = {
             Column("observed", "varchar(65535)", required=True),
         )
     ),
-    # Runs of which nothing was loaded. What is not known when a run fails is NULL.
+    # Runs that failed. What is not known of a run when it fails is NULL.
     FAILED_RUNS: Table(
         (
             Column("run_id", "varchar(64)", required=True),

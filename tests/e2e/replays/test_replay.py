@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from tests.e2e.project import DATA_BUCKET
 from tests.e2e.test_bad_input import HEADER
+from tests.localaws.workshop import wait_until
 
 PRODUCTS = "DATASET=products"
 FIRST_PRODUCT = 880_000_000
@@ -144,6 +145,34 @@ def test_a_stopped_replay_goes_on_where_it_stopped(project, days):
     assert done.returncode == 0, done.stderr
     assert "goes on with 4 files in 2 chunks" in done.stderr
     assert len(project.executions()) == runs + 2
+    assert fingerprint(project) == before
+
+
+def test_a_chunk_that_failed_is_named_and_tried_again_by_the_same_call(project, days):
+    assert days.exists()
+    before, runs = fingerprint(project), len(project.executions())
+    # GIVEN a replay of two chunks, of which somebody stops one
+    arguments = ["replay", "ENV=dev", PRODUCTS, "FROM=2016-02-03", "TO=2016-03-29", "PARALLEL=1"]
+    replay = project.start(*arguments)
+    wait_until(lambda: len(project.executions()) > runs, seconds=120)
+    project.client("stepfunctions").stop_execution(
+        executionArn=project.executions()[0]["executionArn"], error="Tidying", cause="by mistake"
+    )
+    _, told = replay.communicate(timeout=120)
+
+    # THEN it is named with its reason, and the other has run all the same
+    assert replay.returncode != 0
+    assert "replay: failed: 2016-02-29: Tidying: by mistake" in told, told
+    assert "[2/2] 2016-03-01 to 2016-03-03: 3 files loaded" in told, told
+    assert len(project.executions()) == runs + 2
+
+    # WHEN it is called again
+    done = project.make(*arguments)
+
+    # THEN what failed has run, and nothing else
+    assert done.returncode == 0, done.stderr
+    assert "2016-02-29: 1 files loaded" in done.stderr
+    assert len(project.executions()) == runs + 3
     assert fingerprint(project) == before
 
 
