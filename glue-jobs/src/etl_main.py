@@ -152,19 +152,23 @@ def write(
     """Writes the loaded and the rejected rows; returns their account and the rules' counts.
 
     One pass reads, judges, counts and writes every row. The rejected have other columns: they go
-    along as one text and are made a dataset of their own afterwards, few as they are. A rule that
+    along as a struct and are made a dataset of their own afterwards, few as they are. A rule that
     asks for unique values of other columns than the upsert keys takes a pass of its own.
     """
-    kept = Observation("kept")
+    seen, kept = Observation("seen"), Observation("kept")
+    # Counted where they are read: a step that lost rows afterwards would not add up.
+    rows = judged.observe(
+        seen,
+        F.count(F.lit(1)).alias("rows_in"),
+        F.max(F.when(has_unclosed_quote(), F.col("_position.file"))).alias("broken"),
+    )
     is_superseded = F.col("_rank") > 1
     # No rejected row is as another is, so that none supersedes another or a good one.
-    ranked = add_rank(judged, (*dataset.upsert_keys, REJECTED), dataset.order_by).observe(
+    ranked = add_rank(rows, (*dataset.upsert_keys, REJECTED), dataset.order_by).observe(
         kept,
-        F.count(F.lit(1)).alias("rows_in"),
         F.count_if(~is_good()).alias("rejected"),
         F.count_if(is_superseded).alias("superseded"),
         F.count_if(is_good() & ~is_superseded).alias("loaded"),
-        F.max(F.when(has_unclosed_quote(), F.col("_position.file"))).alias("broken"),
         *aggregates(dataset.rules, dataset, is_good()),
     )
     written = ranked.where(~is_superseded).select(
@@ -174,7 +178,7 @@ def write(
         F.when(is_good(), "loaded").otherwise("rejected").alias("outcome"),
     )
     written.write.partitionBy("outcome").parquet(output + "rows/")
-    counts = kept.get  # right only now: a query that failed answers zeros
+    counts = {**seen.get, **kept.get}  # right only now: a query that failed answers zeros
     if counts["broken"] is not None:
         raise SourceFormatError(
             f"{names[counts['broken']]}: a quoted value is opened and never closed, or line endings"
@@ -186,6 +190,9 @@ def write(
         if rule.is_unique and not is_unique_by_key(rule, dataset):
             counts[unexpected_name(rule)] = count_repeated(judged.where(is_good()), rule)
     account = {name: counts[name] for name in ("rows_in", "loaded", "rejected", "superseded")}
+    if account["rows_in"] != sum(counts[name] for name in ("loaded", "rejected", "superseded")):
+        # Where a worker is lost, Spark reads its rows again and has counted them twice.
+        account["rows_in"] = judged.count()
     return Account(**account, rejected_by_reason=by_reason), counts
 
 

@@ -39,6 +39,29 @@ def test_a_file_without_a_good_row_is_an_account_of_its_own(job, rows, account):
     assert not job.copied()
 
 
+def test_a_step_that_loses_rows_fails_the_run(job, monkeypatch):
+    add_rank = etl_main.add_rank
+    monkeypatch.setattr(etl_main, "add_rank", lambda *ranked: add_rank(*ranked).limit(2))
+    rows = "".join(line(product_id=str(number)) for number in range(1, 6))
+
+    with pytest.raises(RowAccountMismatch, match="5 rows in, but 2 loaded"):
+        job.run(HEADER + rows)
+
+
+def test_rows_that_spark_has_read_again_are_not_counted_twice(job, monkeypatch):
+    class LostAWorker(etl_main.Observation):
+        """Counts as Spark does where the tasks of a lost worker run again."""
+
+        @property
+        def get(self):
+            found = super().get
+            return found | {"rows_in": 2 * found["rows_in"]} if "rows_in" in found else found
+
+    monkeypatch.setattr(etl_main, "Observation", LostAWorker)
+    report = job.run(HEADER + line() + line(product_id="2"))
+    assert counts(report) == {"rows_in": 2, "loaded": 2, "rejected": 0, "superseded": 0}
+
+
 def test_a_second_dataset_needs_only_configuration(job):
     # GIVEN a dataset of other columns, keys and another delimiter
     job.configure(
