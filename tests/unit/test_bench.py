@@ -146,7 +146,7 @@ def test_a_size_at_which_each_peer_runs_once_is_done_after_its_first_round(tmp_p
     run = Run("job", 5000, 0, 1.0, 1.0, 1.0)
     monkeypatch.setattr(Bench, "_measure", lambda *_: (ANSWER, run))
     bench = Bench(tmp_path, lambda words: None)
-    # pylint: disable-next=protected-access
+    # pylint: disable-next=protected-access  # run would first make files of 5 GB
     assert bench._rounds(5000, [PEERS["job"]], rounds=2) == {
         key: ANSWER[key] for key in ("rows_in", "loaded", "rejected", "superseded")
     }
