@@ -7,8 +7,8 @@ from decimal import Decimal
 import pytest
 from ops.config import load_config
 from ops.environment import OperationError
-from ops.data.smoke import GOOD_ROWS, remove_rows, synthetic_file
-from ops.data.warehouse import Result
+from ops.data.smoke import GOOD_ROWS, remove_rows, synthetic_file, tidy
+from ops.data.warehouse import Result, WarehouseError
 
 DATASETS = load_config("prod").values["datasets"]
 PRODUCTS = DATASETS["products"]
@@ -128,3 +128,24 @@ def test_where_a_table_of_runs_is_not_yet_the_others_are_tidied():
         'DELETE FROM smoke."products" WHERE id = 1',
         "DELETE FROM smoke.load_history WHERE run_id = 'smoke-1'",
     ]
+
+
+class CannotTidy:
+    """A smoke test whose warehouse is gone."""
+
+    def remove_rows(self):
+        raise WarehouseError("no warehouse answers")
+
+
+def test_what_a_failed_test_leaves_is_said_beside_its_own_error(capsys):
+    with pytest.raises(OperationError, match="^rows in the warehouse"):
+        try:
+            raise OperationError("rows in the warehouse: expected 1, found 0")
+        finally:
+            tidy(CannotTidy(), passed=False)
+    assert "its rows stay in the schema smoke: no warehouse answers" in capsys.readouterr().err
+
+
+def test_a_good_test_that_cannot_tidy_up_fails():
+    with pytest.raises(WarehouseError):
+        tidy(CannotTidy(), passed=True)
