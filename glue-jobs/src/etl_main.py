@@ -33,7 +33,7 @@ from quality.history import measured, read_recent_runs
 from quality.verdicts import Evidence, judge
 from transformations.casting import cast_columns
 from transformations.cleaning import clean_column_names
-from transformations.deduplication import add_rank
+from transformations.deduplication import add_rank, is_superseded
 from transformations.rejection import rejected_rows, rejected_text
 from transformations.validation import (
     REJECTED,
@@ -156,28 +156,8 @@ def write(
     asks for unique values of other columns than the upsert keys takes a pass of its own.
     """
     seen, kept = Observation("seen"), Observation("kept")
-    # Counted where they are read: a step that lost rows afterwards would not add up.
-    rows = judged.observe(
-        seen,
-        F.count(F.lit(1)).alias("rows_in"),
-        F.max(F.when(has_unclosed_quote(), F.col("_position.file"))).alias("broken"),
-    )
-    is_superseded = F.col("_rank") > 1
-    # No rejected row is as another is, so that none supersedes another or a good one.
-    ranked = add_rank(rows, (*dataset.upsert_keys, REJECTED), dataset.order_by).observe(
-        kept,
-        F.count_if(~is_good()).alias("rejected"),
-        F.count_if(is_superseded).alias("superseded"),
-        F.count_if(is_good() & ~is_superseded).alias("loaded"),
-        *aggregates(dataset.rules, dataset, is_good()),
-    )
-    written = ranked.where(~is_superseded).select(
-        *dataset.column_names,
-        F.col("_position.file").alias("_source"),
-        rejected_text().alias(REJECTED),
-        F.when(is_good(), "loaded").otherwise("rejected").alias("outcome"),
-    )
-    written.write.partitionBy("outcome").parquet(output + "rows/")
+    ranked = counted(judged, dataset, seen, kept)
+    by_outcome(ranked, dataset).write.partitionBy("outcome").parquet(output + "rows/")
     counts = {**seen.get, **kept.get}  # right only now: a query that failed answers zeros
     if counts["broken"] is not None:
         raise SourceFormatError(
@@ -194,6 +174,39 @@ def write(
         # Where a worker is lost, Spark reads its rows again and has counted them twice.
         account["rows_in"] = judged.count()
     return Account(**account, rejected_by_reason=by_reason), counts
+
+
+def counted(judged: DataFrame, dataset: Dataset, seen: Observation, kept: Observation) -> DataFrame:
+    """Adds `_rank` of `add_rank`, and has the writing count what goes by.
+
+    `seen`: `rows_in`, and `broken`, the number of a file in which a quote is never closed. `kept`:
+    the rows of each outcome, and what the rules need.
+    """
+    # Counted where they are read: a step that lost rows afterwards would not add up.
+    rows = judged.observe(
+        seen,
+        F.count(F.lit(1)).alias("rows_in"),
+        F.max(F.when(has_unclosed_quote(), F.col("_position.file"))).alias("broken"),
+    )
+    # No rejected row is as another is, so that none supersedes another or a good one.
+    ranked = add_rank(rows, (*dataset.upsert_keys, REJECTED), dataset.order_by)
+    return ranked.observe(
+        kept,
+        F.count_if(~is_good()).alias("rejected"),
+        F.count_if(is_superseded()).alias("superseded"),
+        F.count_if(is_good() & ~is_superseded()).alias("loaded"),
+        *aggregates(dataset.rules, dataset, is_good()),
+    )
+
+
+def by_outcome(ranked: DataFrame, dataset: Dataset) -> DataFrame:
+    """Leaves the superseded rows out; the others have the columns of a file, and `outcome`."""
+    return ranked.where(~is_superseded()).select(
+        *dataset.column_names,
+        F.col("_position.file").alias("_source"),
+        rejected_text().alias(REJECTED),
+        F.when(is_good(), "loaded").otherwise("rejected").alias("outcome"),
+    )
 
 
 def write_rejected(

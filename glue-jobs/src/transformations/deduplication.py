@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from pyspark.sql import Column as Expression
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
@@ -17,3 +18,8 @@ def add_rank(frame: DataFrame, upsert_keys: Sequence[str], order_by: Sequence[st
     latest_first = [F.col(name).desc_nulls_last() for name in telling_apart]
     of_one_key = Window.partitionBy(*upsert_keys).orderBy(*latest_first)
     return frame.withColumn("_rank", F.row_number().over(of_one_key))
+
+
+def is_superseded() -> Expression:
+    """Whether a later row has the key of a row of `add_rank`."""
+    return F.col("_rank") > 1
