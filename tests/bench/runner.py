@@ -57,7 +57,7 @@ class Bench:
             for peer in [peer for peer in peers if peer.engine == "spark"] * WARM_UPS:
                 self._say(f"warming up: {peer.title}")
                 self._work(peer, min(sizes), limit=count_files(WARM_UP_MEGABYTES))
-            # The largest first: by the smallest, whose times it would show in, Java has compiled all.
+            # The largest first: Java has compiled all by the smallest, where that would show most.
             for megabytes in sorted(sizes, reverse=True):
                 rows = self._rounds(megabytes, peers, rounds)
                 self.measured["rows"][str(megabytes)] = rows
